@@ -1,0 +1,170 @@
+package buildkit
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	digest "github.com/opencontainers/go-digest"
+
+	"cooper/internal/model"
+)
+
+const (
+	longestLine = 64 << 10 // bytes; a longer line is cut into partial ones
+	tailLines   = 50       // last lines of a step that are kept for its error
+)
+
+// step is a vertex of the solve as the log tells it.
+type step struct {
+	name    string
+	started time.Time
+	ended   bool
+	pending map[int][]byte // output after the last newline, by BuildKit's stream number
+	at      map[int]time.Time
+	tail    [][]byte
+}
+
+// trace turns BuildKit's progress into log lines. It is used by one goroutine at a time.
+type trace struct {
+	platform string
+	emit     func(model.LogLine) error
+	steps    map[digest.Digest]*step
+}
+
+func newTrace(platform string, emit func(model.LogLine) error) *trace {
+	return &trace{platform: platform, emit: emit, steps: map[digest.Digest]*step{}}
+}
+
+func (t *trace) add(st *client.SolveStatus) error {
+	for _, v := range st.Vertexes {
+		if err := t.vertexStarted(v); err != nil {
+			return err
+		}
+	}
+	for _, l := range st.Logs {
+		if err := t.output(l); err != nil {
+			return err
+		}
+	}
+	for _, v := range st.Vertexes {
+		if err := t.vertexEnded(v); err != nil {
+			return err
+		}
+	}
+	for _, w := range st.Warnings {
+		if err := t.say(t.step(w.Vertex), time.Now(), "warning: %s", w.Short); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *trace) step(d digest.Digest) *step {
+	s := t.steps[d]
+	if s == nil {
+		s = &step{pending: map[int][]byte{}, at: map[int]time.Time{}}
+		t.steps[d] = s
+	}
+	return s
+}
+
+func (t *trace) vertexStarted(v *client.Vertex) error {
+	s := t.step(v.Digest)
+	s.name = v.Name
+	if v.Started == nil || !s.started.IsZero() {
+		return nil
+	}
+	s.started = *v.Started
+	if v.Cached || v.Completed != nil {
+		return nil
+	}
+	return t.say(s, s.started, "started")
+}
+
+func (t *trace) vertexEnded(v *client.Vertex) error {
+	s := t.step(v.Digest)
+	if v.Completed == nil || s.ended {
+		return nil
+	}
+	s.ended = true
+	if err := t.flush(s); err != nil {
+		return err
+	}
+	switch {
+	case v.Error != "":
+		return t.say(s, *v.Completed, "failed: %s", v.Error)
+	case v.Cached:
+		return t.say(s, *v.Completed, "cached")
+	default:
+		return t.say(s, *v.Completed, "done in %.1fs", v.Completed.Sub(s.started).Seconds())
+	}
+}
+
+// output splits what a step wrote into lines. What has no newline yet waits for more, up to longestLine.
+func (t *trace) output(l *client.VertexLog) error {
+	s := t.step(l.Vertex)
+	buf := append(s.pending[l.Stream], l.Data...)
+	s.at[l.Stream] = l.Timestamp
+	for len(buf) > 0 {
+		i := bytes.IndexByte(buf, '\n')
+		switch {
+		case i >= 0 && i <= longestLine:
+			if err := t.line(s, l.Stream, l.Timestamp, buf[:i], false); err != nil {
+				return err
+			}
+			buf = buf[i+1:]
+		case len(buf) >= longestLine:
+			if err := t.line(s, l.Stream, l.Timestamp, buf[:longestLine], true); err != nil {
+				return err
+			}
+			buf = buf[longestLine:]
+		default:
+			s.pending[l.Stream] = append([]byte(nil), buf...)
+			return nil
+		}
+	}
+	delete(s.pending, l.Stream)
+	return nil
+}
+
+// end gives out what unfinished steps still hold.
+func (t *trace) end() error {
+	for _, s := range t.steps {
+		if err := t.flush(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *trace) flush(s *step) error {
+	for stream, rest := range s.pending {
+		delete(s.pending, stream)
+		if err := t.line(s, stream, s.at[stream], rest, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *trace) line(s *step, stream int, at time.Time, text []byte, partial bool) error {
+	text = append([]byte(nil), text...)
+	s.tail = append(s.tail, text)
+	if len(s.tail) > tailLines {
+		s.tail = s.tail[1:]
+	}
+	name := model.StreamStdout
+	if stream == 2 {
+		name = model.StreamStderr
+	}
+	return t.emit(model.LogLine{Time: at, Platform: t.platform, Step: s.name, Stream: name, Text: text, Partial: partial})
+}
+
+func (t *trace) say(s *step, at time.Time, format string, args ...any) error {
+	return t.emit(model.LogLine{
+		Time: at, Platform: t.platform, Step: s.name, Stream: model.StreamCooper,
+		Text: fmt.Appendf(nil, format, args...),
+	})
+}

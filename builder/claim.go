@@ -1,0 +1,74 @@
+package builder
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"cooper/internal/model"
+)
+
+// claim gives a worker what it needs to run an attempt, after recording that it runs. LEASE_LOST when the attempt is no
+// longer due.
+func (s *Service) claim(ctx context.Context, c model.Claim) (model.Grant, error) {
+	b, err := s.Store.BuildOfJob(ctx, c.JobID)
+	if err != nil {
+		return model.Grant{}, err
+	}
+	secrets := s.secrets.get(b.ID)
+	if len(b.Image.SecretIDs) > 0 && secrets == nil {
+		return model.Grant{}, s.secretsLost(ctx, b, c)
+	}
+	push, err := s.Registry.Push(b.Image.Repository)
+	if err != nil {
+		return model.Grant{}, err
+	}
+	next, err := s.Queue.NextSeq(ctx, c.JobID)
+	if err != nil {
+		return model.Grant{}, err
+	}
+	now := time.Now()
+	if b, err = s.Store.StartJob(ctx, c.JobID, c.Attempt, c.Worker, now); err != nil {
+		return model.Grant{}, err
+	}
+	s.workers.granted(c)
+	s.watch.tell(b.ID)
+	job, _ := jobOf(b, c.JobID)
+	s.metrics.started(job, now)
+	g := model.Grant{
+		JobID: c.JobID, BuildID: b.ID, Attempt: c.Attempt, Platform: job.Platform, Image: b.Image, Dockerfile: b.Dockerfile,
+		Secrets: secrets, Push: push, NextSeq: next, Deadline: now.Add(b.Image.Timeout),
+	}
+	g.Image.Labels = facts(b)
+	maps.Copy(g.Image.Labels, b.Image.Labels)
+	return g, nil
+}
+
+// facts are the labels that every image has.
+// Source: OCI Image Format Specification, annotations.md.
+func facts(b model.Build) map[string]string {
+	out := map[string]string{"org.opencontainers.image.created": b.Created.UTC().Format(time.RFC3339)}
+	if src := b.Image.Source; src != nil {
+		out["org.opencontainers.image.source"] = src.URL
+		out["org.opencontainers.image.revision"] = src.Commit
+	}
+	return out
+}
+
+func (s *Service) secretsLost(ctx context.Context, b model.Build, c model.Claim) error {
+	failure := model.Failure{Code: model.CodeSecretLost, Message: "The server was restarted before this job ran. Secrets are never stored, so they are gone: submit the build again."}
+	o := model.Outcome{JobID: c.JobID, BuildID: b.ID, Attempt: c.Attempt, Status: model.StatusFailed, Failure: &failure, Time: time.Now()}
+	if _, err := s.end(ctx, o, nil); err != nil {
+		return err
+	}
+	return model.Errorf(model.CodeLeaseLost, "The job's secrets are gone.")
+}
+
+func jobOf(b model.Build, jobID string) (model.Job, bool) {
+	for _, j := range b.Jobs {
+		if j.ID == jobID {
+			return j, true
+		}
+	}
+	return model.Job{}, false
+}

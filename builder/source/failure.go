@@ -1,0 +1,87 @@
+package source
+
+import (
+	"errors"
+	"strings"
+
+	"cooper/internal/model"
+)
+
+// errMissing means that the server did not give the object that was asked for.
+var errMissing = errors.New("the server has no such object, or does not give it")
+
+// fetchError translates what git wrote about a failed exchange with the server; an error that it does not know is
+// returned as it is, and may be the cached repository's fault.
+func fetchError(e endpoint, err error) error {
+	failed, ok := asGitError(err)
+	if !ok {
+		return err
+	}
+	host := e.base.Hostname()
+	failed = &gitError{stderr: strings.ReplaceAll(failed.stderr, e.base.String(), "")} // its words are the user's
+	switch {
+	case failed.says("not our ref", "unadvertised object", "couldn't find remote ref", "no such remote ref"):
+		return errors.Join(errMissing, err)
+	case failed.says("over limit"):
+		return tooLarge().Wrap(err)
+	case failed.says("No space left on device"):
+		return storageFull().Wrap(err)
+	case failed.says("returned error: 401", "returned error: 403", "Authentication failed", "could not read Username"):
+		return authRequired("", host).Wrap(err)
+	case failed.says("returned error: 404", "returned error: 410"), failed.says("fatal: repository '") && failed.says("not found"):
+		return repoNotFound("", host).Wrap(err)
+	case failed.says("returned error: 30"):
+		return redirectDenied("", e).Wrap(err)
+	case failed.says("SSL", "TLS", "certificate verif"):
+		return tlsFailed("", host).Wrap(err)
+	case failed.says("timed out", "Operation too slow"):
+		return gitTimeout("", host).Wrap(err)
+	case failed.says("unable to access", "RPC failed", "early EOF", "unexpected disconnect", "hung up"):
+		return unreachable("", host).Wrap(err)
+	}
+	return err
+}
+
+func authRequired(field, host string) *model.Error {
+	return model.FieldErrorf(model.CodeGitAuthRequired, field,
+		"The server %s asks for credentials: the repository is private or does not exist. Use a public one, or upload the context.", host)
+}
+
+func repoNotFound(field, host string) *model.Error {
+	return model.FieldErrorf(model.CodeGitRepoNotFound, field, "The server %s has no repository at this path. Check its spelling.", host)
+}
+
+func tlsFailed(field, host string) *model.Error {
+	return model.FieldErrorf(model.CodeGitTLS, field,
+		"A trusted TLS connection to %s could not be made: its certificate is not valid here, or it does not speak TLS on this port.", host)
+}
+
+func gitTimeout(field, host string) *model.Error {
+	return model.FieldErrorf(model.CodeGitTimeout, field, "The server %s did not answer in time. Try again later.", host)
+}
+
+func unreachable(field, host string) *model.Error {
+	return model.FieldErrorf(model.CodeGitUnreachable, field,
+		"The server %s could not be reached, or broke off. Check the URL, and try again later.", host)
+}
+
+func storageFull() *model.Error {
+	return model.Errorf(model.CodeStorageFull, "The server's disk is too full to fetch the repository. Try again later, or ask its administrator to free space.")
+}
+
+func tooLarge() *model.Error {
+	return model.Errorf(model.CodeRepoTooLarge, "The repository is larger than this server fetches. Use a smaller one, or upload only what the build needs.")
+}
+
+func refNotFound(field, ref string) *model.Error {
+	switch {
+	case ref == "":
+		return model.FieldErrorf(model.CodeRefNotFound, field, "The repository has no default branch. Name a branch, a tag or a commit behind a #.")
+	case isCommit(ref):
+		return model.FieldErrorf(model.CodeRefNotFound, field, "The repository has no commit %s, or its server does not give it.", ref)
+	case len(ref) >= 4 && len(ref) < 40 && isHex(ref):
+		return model.FieldErrorf(model.CodeRefNotFound, field,
+			"The repository has no branch or tag %q. If it is a commit, give all 40 digits of its ID.", ref)
+	}
+	return model.FieldErrorf(model.CodeRefNotFound, field, "The repository has no branch or tag %q. Check its spelling.", ref)
+}

@@ -1,0 +1,75 @@
+package source
+
+import (
+	"context"
+	"strings"
+
+	"cooper/internal/model"
+)
+
+// Resolve returns s with Commit filled in: what its ref, or the default branch, stands for at this moment. A ref of 40
+// hex digits is taken as the commit itself, which Fetch then finds or not. A name that is both a branch and a tag, of
+// different commits, is REF_AMBIGUOUS: refs/heads/NAME or refs/tags/NAME says which. Beside the codes of CheckURL:
+// REF_NOT_FOUND, REPO_EMPTY, REDIRECT_DENIED and those that start with GIT_. field is what errors name.
+func (g *Git) Resolve(ctx context.Context, field string, s model.Source) (model.Source, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.config.Timeout)
+	defer cancel()
+	if s.Ref != "" {
+		if err := CheckRef(field, s.Ref); err != nil {
+			return model.Source{}, err
+		}
+	}
+	_, found, err := g.discover(ctx, field, s.URL, candidates(s.Ref))
+	if err != nil {
+		return model.Source{}, err
+	}
+	if found.empty {
+		return model.Source{}, model.FieldErrorf(model.CodeRepoEmpty, field, "The repository is empty: it has no commit yet.")
+	}
+	s.Commit, err = found.commit(field, s.Ref)
+	if err != nil {
+		return model.Source{}, err
+	}
+	g.config.Log.DebugContext(ctx, "ref resolved", "url", s.URL, "ref", s.Ref, "commit", s.Commit)
+	return s, nil
+}
+
+// candidates are the full names that a ref may stand for. Branches and tags come first, since both are wanted.
+// Source: gitrevisions(7), the rules for a refname.
+func candidates(ref string) []string {
+	switch {
+	case ref == "":
+		return []string{"HEAD"}
+	case isCommit(ref):
+		return nil
+	}
+	names := []string{"refs/heads/" + ref, "refs/tags/" + ref, "refs/" + ref}
+	if strings.HasPrefix(ref, "refs/") {
+		names = append(names, ref)
+	}
+	return names
+}
+
+// commit chooses the commit that the ref stands for.
+func (f *refs) commit(field, ref string) (string, error) {
+	if isCommit(ref) {
+		if ref == nullID {
+			return "", refNotFound(field, ref)
+		}
+		return strings.ToLower(ref), nil
+	}
+	if id := f.ids[ref]; strings.HasPrefix(ref, "refs/") && id != "" {
+		return id, nil // a full name decides
+	}
+	branch, tag := f.ids["refs/heads/"+ref], f.ids["refs/tags/"+ref]
+	if branch != "" && tag != "" && branch != tag {
+		return "", model.FieldErrorf(model.CodeRefAmbiguous, field,
+			"%q is both a branch and a tag, of different commits. Write refs/heads/%s or refs/tags/%s.", ref, ref, ref)
+	}
+	for _, name := range candidates(ref) {
+		if id := f.ids[name]; id != "" {
+			return id, nil
+		}
+	}
+	return "", refNotFound(field, ref)
+}

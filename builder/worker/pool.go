@@ -1,0 +1,226 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"cooper/builder/buildkit"
+	"cooper/internal/model"
+)
+
+// How often BuildKit is asked what it builds, and the servers are told that the worker lives. A server takes a worker
+// for lost after several missed heartbeats.
+const (
+	probeEvery     = 5 * time.Second
+	heartbeatEvery = 2 * time.Second
+)
+
+// BuildKit is what the worker needs of the builder.
+type BuildKit interface {
+	// Run builds and pushes one platform; see buildkit.Client.Run.
+	Run(ctx context.Context, s buildkit.Solve, emit func(model.LogLine) error) (buildkit.Result, error)
+	// Platforms lists what can be built; an error means that BuildKit does not answer.
+	Platforms(ctx context.Context) ([]string, error)
+}
+
+// Git fetches the trees of git build contexts.
+type Git interface {
+	// Fetch writes the tree of s.Commit, below s.Subdir, into the empty folder dir.
+	Fetch(ctx context.Context, s model.Source, dir string) error
+}
+
+// Config is what a Worker is made of. All fields but Limits and Sources are required.
+type Config struct {
+	Name     string // unique among live workers
+	Slots    int    // jobs run at once
+	Dir      string // for unpacked contexts; emptied at start
+	LogLimit int64  // bytes of one job's log; past it only the end is kept
+	Queue    Queue
+	Contexts Contexts
+	BuildKit BuildKit
+	Git      Git
+	Sources  buildkit.Sources
+	// Limits counts how often steps ran out of memory and of processes; nil when that cannot be known.
+	Limits func() (oom, pids int64)
+	Log    *slog.Logger
+}
+
+// Worker runs jobs until it is told to stop.
+type Worker struct {
+	Config
+	mu        sync.Mutex
+	platforms []string
+	detail    string // why BuildKit is not ready; empty when it is
+	running   map[string]model.Claim
+	probed    chan struct{} // closed and replaced at each probe
+}
+
+// New makes a Worker; Run starts it.
+func New(c Config) *Worker {
+	return &Worker{Config: c, detail: "BuildKit has not answered yet", running: map[string]model.Claim{}, probed: make(chan struct{})}
+}
+
+// Run claims and runs jobs until ctx ends; jobs under way are then stopped and reported as transient failures, so that
+// they run again. It returns when all have been reported.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.clearDir(); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { w.probeLoop(ctx) })
+	wg.Go(func() { w.heartbeatLoop(ctx) })
+	slots := make(chan struct{}, w.Slots)
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil
+		}
+		d, err := w.next(ctx)
+		if err != nil {
+			<-slots
+			if ctx.Err() != nil {
+				return nil
+			}
+			w.Log.Warn("cannot take orders from the queue", "error", err)
+			pause(ctx, time.Second)
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			w.handle(ctx, d)
+		})
+	}
+}
+
+// next waits until BuildKit is ready and then for an order.
+func (w *Worker) next(ctx context.Context) (Delivery, error) {
+	for {
+		platforms, ready, probed := w.state()
+		if ready {
+			// Orders are awaited for a bounded time, so that a change of platforms is noticed.
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			d, err := w.Queue.Next(ctx, platforms)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) {
+				return d, err
+			}
+			continue
+		}
+		select {
+		case <-probed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (w *Worker) handle(ctx context.Context, d Delivery) {
+	o := d.Order()
+	log := w.Log.With("job", o.JobID, "attempt", o.Attempt, "platform", o.Platform)
+	if _, ready, _ := w.state(); !ready {
+		w.settle(log, d.Return)
+		return
+	}
+	grant, err := w.Queue.Claim(ctx, model.Claim{JobID: o.JobID, Attempt: o.Attempt, Worker: w.Name})
+	switch {
+	case err == nil:
+		w.settle(log, d.Done)
+		w.run(ctx, grant, log)
+	case model.CodeOf(err) == model.CodeLeaseLost || model.CodeOf(err) == model.CodeNotFound:
+		log.Info("order is no longer due", "error", err)
+		w.settle(log, d.Done)
+	default:
+		log.Warn("claim failed, order put back", "error", err)
+		w.settle(log, d.Return)
+	}
+}
+
+func (w *Worker) settle(log *slog.Logger, f func() error) {
+	if err := f(); err != nil {
+		log.Warn("cannot settle an order; it will be handed out again", "error", err)
+	}
+}
+
+func (w *Worker) state() (platforms []string, ready bool, probed <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.platforms, w.detail == "", w.probed
+}
+
+func (w *Worker) probeLoop(ctx context.Context) {
+	for ctx.Err() == nil {
+		w.probe(ctx)
+		_, ready, _ := w.state()
+		if ready {
+			pause(ctx, probeEvery)
+		} else {
+			pause(ctx, probeEvery/20)
+		}
+	}
+}
+
+func (w *Worker) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, probeEvery)
+	defer cancel()
+	platforms, err := w.BuildKit.Platforms(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	wasReady := w.detail == ""
+	switch {
+	case err != nil:
+		w.detail = "BuildKit does not answer"
+	case len(platforms) == 0:
+		w.detail = "BuildKit builds for no platform"
+	default:
+		w.detail, w.platforms = "", platforms
+	}
+	if ready := w.detail == ""; ready != wasReady {
+		w.Log.Info("builder changed", "ready", ready, "detail", w.detail, "platforms", platforms)
+	}
+	close(w.probed)
+	w.probed = make(chan struct{})
+}
+
+func (w *Worker) heartbeatLoop(ctx context.Context) {
+	for ctx.Err() == nil {
+		_, _, probed := w.state()
+		if err := w.Queue.Heartbeat(ctx, w.heartbeat()); err != nil && ctx.Err() == nil {
+			w.Log.Warn("heartbeat failed", "error", err)
+		}
+		// A probe that found something out is told at once.
+		timer := time.NewTimer(heartbeatEvery)
+		select {
+		case <-timer.C:
+		case <-probed:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+func (w *Worker) heartbeat() model.Heartbeat {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := model.Heartbeat{
+		Worker: w.Name, Platforms: w.platforms, Slots: w.Slots, Ready: w.detail == "", Detail: w.detail, Time: time.Now(),
+	}
+	for _, c := range w.running {
+		h.Running = append(h.Running, c)
+	}
+	return h
+}
+
+// pause waits for d or for ctx to end.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

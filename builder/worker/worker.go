@@ -1,0 +1,46 @@
+// Package worker runs jobs: it claims an order, fetches the context, has BuildKit solve and push it, streams the log
+// and reports the outcome. It never opens the database: all that it needs comes with the claim's grant, so that a
+// worker on another machine is the same code.
+package worker
+
+import (
+	"context"
+	"io"
+
+	"cooper/internal/model"
+)
+
+// Queue is the worker's side of the queue. All methods are safe for concurrent use.
+type Queue interface {
+	// Next waits for an order for one of platforms, the oldest first. An order that is neither claimed nor put back
+	// within half a minute is handed out again. It returns ctx's error when ctx ends.
+	Next(ctx context.Context, platforms []string) (Delivery, error)
+	// Claim asks the server for the order's grant. LEASE_LOST when the attempt is no longer due: drop the order.
+	Claim(ctx context.Context, c model.Claim) (model.Grant, error)
+	// Heartbeat tells every server that the worker lives. It is not stored.
+	Heartbeat(ctx context.Context, h model.Heartbeat) error
+	// Finish reports an outcome; nil means that it is stored and will reach the server. Reporting it twice is one.
+	Finish(ctx context.Context, o model.Outcome) error
+	// OnCancel calls f when the job is to be stopped, until stop is called.
+	OnCancel(jobID string, f func()) (stop func(), err error)
+	// WriteFrame appends a frame to the job's log stream. It may return before the frame is stored, and blocks while
+	// too many are under way, so that memory stays bounded.
+	WriteFrame(ctx context.Context, f model.Frame) error
+	// Flush waits until every frame of the job that was written is stored.
+	Flush(ctx context.Context, jobID string) error
+}
+
+// Delivery is an order that was handed to this worker. Exactly one of its methods must be called.
+type Delivery interface {
+	Order() model.Order
+	// Done takes the order off the queue: it was claimed, or is no longer due.
+	Done() error
+	// Return puts the order back, to be handed out again.
+	Return() error
+}
+
+// Contexts opens uploaded build contexts.
+type Contexts interface {
+	// Open returns the bytes of the build's context, as they were uploaded. The caller closes it.
+	Open(ctx context.Context, buildID string) (io.ReadCloser, error)
+}

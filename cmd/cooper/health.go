@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"time"
+
+	"cooper/internal/model"
+)
+
+// healthWithin bounds the whole of a readiness check.
+const healthWithin = 3 * time.Second
+
+// Readiness tells which parts of the server work.
+func (s *server) Readiness(ctx context.Context) []model.Readiness {
+	ctx, cancel := context.WithTimeout(ctx, healthWithin)
+	defer cancel()
+	out := []model.Readiness{
+		answer("database", s.db.Ping(ctx), "The database does not answer."),
+		answer("queue", s.queue.Ready(ctx), "The queue does not answer."),
+		answer("registry", s.registry.Ping(ctx), "The registry does not answer."),
+		s.buildKitReadiness(),
+		s.diskReadiness(),
+	}
+	if s.daemon != nil {
+		st := s.daemon.State()
+		if !st.Isolated {
+			out = append(out, model.Readiness{Part: "network", Ready: true, Detail: "Builds are not kept off this machine's network. " + st.Detail})
+		} else {
+			out = append(out, model.Readiness{Part: "network", Ready: true})
+		}
+	}
+	if s.stopping.Load() {
+		out = append(out, model.Readiness{Part: "server", Detail: "The server is stopping."})
+	}
+	return out
+}
+
+func answer(part string, err error, otherwise string) model.Readiness {
+	if err != nil {
+		return model.Readiness{Part: part, Detail: otherwise}
+	}
+	return model.Readiness{Part: part, Ready: true}
+}
+
+func (s *server) buildKitReadiness() model.Readiness {
+	detail := "No worker has reported yet."
+	for _, w := range s.service.Workers() {
+		if w.Ready {
+			return model.Readiness{Part: "buildkit", Ready: true}
+		}
+		detail = w.Detail + "."
+	}
+	if s.daemon != nil {
+		if st := s.daemon.State(); st.Detail != "" {
+			detail = st.Detail
+		}
+	}
+	return model.Readiness{Part: "buildkit", Detail: detail}
+}
+
+func (s *server) diskReadiness() model.Readiness {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(s.cfg.DataDir, &st); err != nil {
+		return model.Readiness{Part: "disk", Detail: "The data directory cannot be read."}
+	}
+	free := int64(st.Bavail) * st.Bsize >> 20 //nolint:gosec // block counts fit
+	if free < s.cfg.MinFreeMiB {
+		return model.Readiness{Part: "disk", Detail: fmt.Sprintf("%d MiB are free and %d must be (COOPER_MIN_FREE_MIB): make room.", free, s.cfg.MinFreeMiB)}
+	}
+	return model.Readiness{Part: "disk", Ready: true}
+}

@@ -1,0 +1,80 @@
+package handlers
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"cooper/internal/model"
+)
+
+// Builds submits, shows, waits for and cancels builds. All methods are safe for concurrent use, and return NOT_FOUND
+// for an ID that is unknown.
+type Builds interface {
+	// Draft returns the ID that a request, and the build that comes of it, will have. Nothing is written yet.
+	Draft() string
+	// SaveContext streams an uploaded build context into the draft, checks it and makes it durable. When r fails, or what
+	// it gives is refused, nothing is kept but what DropDraft removes.
+	SaveContext(ctx context.Context, draftID string, r io.Reader) (model.Upload, error)
+	// DropDraft removes what the draft holds. It is called after every refusal, also when nothing was saved.
+	DropDraft(draftID string)
+	// SubmitImage checks the request and records a build, or joins one in flight. An error means that nothing was
+	// recorded; without one the draft belongs to the service.
+	SubmitImage(ctx context.Context, r model.ImageRequest) (model.Submission, error)
+	// Build returns the build with its jobs and its Dockerfile.
+	Build(ctx context.Context, id string) (model.Build, error)
+	// Builds returns a page, newest first.
+	Builds(ctx context.Context, f model.BuildFilter) ([]model.Build, error)
+	// Waits says for each queued job of b why it has not started.
+	Waits(ctx context.Context, b model.Build) ([]model.JobWait, error)
+	// Wait returns the build once it is terminal, or as it stands when ctx ends, which is no error.
+	Wait(ctx context.Context, id string) (model.Build, error)
+	// Cancel takes one asker off the build, ends it when none is left, and returns it with the number left.
+	// JOB_ALREADY_FINISHED when it is terminal.
+	Cancel(ctx context.Context, id string) (b model.Build, left int, err error)
+}
+
+// Images finds images by name. All methods are safe for concurrent use.
+type Images interface {
+	// Image returns the state of one platform of an image. That it is not there is no error.
+	Image(ctx context.Context, q model.ImageQuery) (model.ImageState, error)
+	// Images returns a page of tags, by repository and tag.
+	Images(ctx context.Context, f model.ImageFilter) ([]model.Image, error)
+	// Name returns how clients call the tag: registry/repository:tag.
+	Name(repository, tag string) string
+}
+
+// Logs follows the logs of builds. It is safe for concurrent use.
+type Logs interface {
+	// Follow calls f, one call at a time, with the lines that q chooses. Lines of several jobs interleave; those of one
+	// job are in order. It returns f's error, or ctx's when it ends, and nil when there is nothing more to come. An error
+	// with OFFSET_INVALID says that q starts beyond the end of a log that is complete.
+	Follow(ctx context.Context, buildID string, q model.LogQuery, f func(model.LogLine) error) error
+}
+
+// Principal is who a key belongs to and what it may do.
+type Principal struct {
+	KeyID  string
+	Name   string
+	Scopes []string // the scope "admin" stands for every other
+}
+
+// Authenticator knows the API keys and how often they, and wrong ones, were used. All methods are safe for concurrent
+// use.
+type Authenticator interface {
+	// Authenticate returns who key belongs to; AUTH_INVALID, AUTH_EXPIRED or AUTH_REVOKED when nobody.
+	Authenticate(ctx context.Context, key string) (Principal, error)
+	// Failed notes a wrong key from an address.
+	Failed(clientIP string)
+	// Blocked reports whether the address sent too many wrong keys, and for how long it should wait. A right key is
+	// served all the same.
+	Blocked(clientIP string) (retryAfter time.Duration, blocked bool)
+	// Allow takes one request off what the key may make, or says after how long it may make one.
+	Allow(keyID string) (retryAfter time.Duration, allowed bool)
+}
+
+// Health tells which parts of the service work.
+type Health interface {
+	// Readiness returns a line for every part. It answers within a few seconds.
+	Readiness(ctx context.Context) []model.Readiness
+}

@@ -1,0 +1,38 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/moby/patternmatcher/ignorefile"
+	"github.com/tonistiigi/fsutil"
+)
+
+// ContextTar returns what writes a folder as a tar, without what its .dockerignore leaves out.
+func ContextTar(ctx context.Context, dir string) (func(io.Writer) error, error) {
+	files, err := fsutil.NewFS(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the build context: %w", err)
+	}
+	ignored, err := os.Open(filepath.Join(dir, ".dockerignore"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("open .dockerignore: %w", err)
+	default:
+		defer ignored.Close()
+		patterns, err := ignorefile.ReadAll(ignored)
+		if err != nil {
+			return nil, fmt.Errorf("read .dockerignore: %w", err)
+		}
+		if files, err = fsutil.NewFilterFS(files, &fsutil.FilterOpt{ExcludePatterns: patterns}); err != nil {
+			return nil, fmt.Errorf("read .dockerignore: %w", err)
+		}
+	}
+	return func(w io.Writer) error { return fsutil.WriteTar(ctx, files, w) }, nil
+}

@@ -1,0 +1,80 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"os"
+)
+
+// ImageBuild is a request to build an image.
+type ImageBuild struct {
+	Dockerfile string                  // path of the file
+	Context    func(w io.Writer) error // writes the context's tar; nil for none
+	Fields     url.Values              // the API's other fields
+	Secrets    map[string]string       // values by ID
+}
+
+// BuildImage submits a build. The context is streamed.
+func (c *Client) BuildImage(ctx context.Context, b ImageBuild) (Submitted, error) {
+	pr, pw := io.Pipe()
+	form := multipart.NewWriter(pw)
+	go func() { pw.CloseWithError(b.write(form)) }()
+	defer pr.Close() // ends the writer when the server has answered early
+	resp, err := c.do(ctx, http.MethodPost, "/images", pr, http.Header{"Content-Type": {form.FormDataContentType()}})
+	if err != nil {
+		return Submitted{}, err
+	}
+	defer resp.Body.Close()
+	var out Submitted
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+		return out, fmt.Errorf("read the server's answer: %w", err)
+	}
+	return out, nil
+}
+
+func (b ImageBuild) write(form *multipart.Writer) error {
+	for name, values := range b.Fields {
+		for _, v := range values {
+			if err := form.WriteField(name, v); err != nil {
+				return err
+			}
+		}
+	}
+	for id, value := range b.Secrets {
+		if err := form.WriteField("secret", id+"="+value); err != nil {
+			return err
+		}
+	}
+	if err := b.writeDockerfile(form); err != nil {
+		return err
+	}
+	if b.Context != nil {
+		part, err := form.CreateFormFile("context", "context.tar")
+		if err != nil {
+			return err
+		}
+		if err := b.Context(part); err != nil {
+			return fmt.Errorf("read the build context: %w", err)
+		}
+	}
+	return form.Close()
+}
+
+func (b ImageBuild) writeDockerfile(form *multipart.Writer) error {
+	f, err := os.Open(b.Dockerfile)
+	if err != nil {
+		return fmt.Errorf("open the Dockerfile: %w", err)
+	}
+	defer f.Close()
+	part, err := form.CreateFormFile("dockerfile", "Dockerfile")
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(part, f)
+	return err
+}

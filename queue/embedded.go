@@ -1,0 +1,255 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"cooper/internal/model"
+)
+
+// engine is the NATS server inside this process and the lock on its directory.
+type engine struct {
+	server *server.Server
+	opts   *server.Options
+	lock   *os.File
+	broken chan string // why the server could not start
+}
+
+// openEmbedded starts the server on cfg.Dir. When the store cannot be used, it is set aside and the start is tried once
+// more on an empty one.
+func openEmbedded(ctx context.Context, cfg Config) (*Conn, error) {
+	opts, err := serverOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, model.Errorf(model.CodeUnavailable, "The queue's directory cannot be made; check its owner and mode.").Wrap(err)
+	}
+	lock, err := lockDir(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := startOn(ctx, cfg, opts, lock)
+	if err == nil || ctx.Err() != nil {
+		return c, errors.Join(err, releaseOn(err, lock))
+	}
+	if probeErr := probeWrite(cfg.Dir); probeErr != nil {
+		return nil, errors.Join(probeErr, lock.Close())
+	}
+	if moveErr := setAside(opts.StoreDir); moveErr != nil {
+		return nil, errors.Join(err, moveErr, lock.Close())
+	}
+	cfg.Log.Error("queue: the store could not be opened; it was set aside and an empty one is used. Orders come back from the database, "+
+		"log lines of jobs that had not ended are lost", "kept", opts.StoreDir+asideSuffix, "error", err)
+	c, err = startOn(ctx, cfg, opts, lock)
+	return c, errors.Join(err, releaseOn(err, lock))
+}
+
+// releaseOn closes the lock when the start failed.
+func releaseOn(err error, lock *os.File) error {
+	if err == nil {
+		return nil
+	}
+	return lock.Close()
+}
+
+// startOn runs a server with opts, connects to it and proves that its streams take a message.
+func startOn(ctx context.Context, cfg Config, opts *server.Options, lock *os.File) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialWait)
+	defer cancel()
+	e, err := runServer(ctx, cfg, opts)
+	if err != nil {
+		return nil, errUnreachable.Wrap(err)
+	}
+	c, err := connect(cfg, e, "", nats.InProcessServer(e.server), nats.Token(cfg.Token))
+	if err != nil {
+		return nil, errors.Join(errUnreachable.Wrap(err), e.stop(ctx))
+	}
+	if err := c.prove(ctx); err != nil {
+		return nil, errors.Join(errUnreachable.Wrap(err), c.Close())
+	}
+	e.lock = lock
+	go c.watchStore()
+	return c, nil
+}
+
+// runServer starts a server and waits until it takes connections.
+func runServer(ctx context.Context, cfg Config, opts *server.Options) (*engine, error) {
+	e := &engine{opts: opts, broken: make(chan string, 1)}
+	srv, err := server.NewServer(opts.Clone())
+	if err != nil {
+		return nil, err
+	}
+	e.server = srv
+	srv.SetLoggerV2(serverLog{log: cfg.Log, fatal: e.broken}, false, false, false)
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		srv.Start()
+	}()
+	select {
+	case <-started:
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), e.stop(ctx))
+	}
+	select {
+	case why := <-e.broken:
+		return nil, errors.Join(errors.New(why), e.stop(ctx))
+	default:
+	}
+	if !srv.ReadyForConnections(dialWait) || !srv.JetStreamEnabled() {
+		return nil, errors.Join(errors.New("the server did not get ready"), e.stop(ctx))
+	}
+	return e, nil
+}
+
+// stop shuts the server down and gives the directory free.
+func (e *engine) stop(ctx context.Context) error {
+	e.server.Shutdown()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.server.WaitForShutdown()
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = errors.New("queue: the embedded server did not stop in time")
+	}
+	if e.lock != nil {
+		err = errors.Join(err, e.lock.Close())
+	}
+	return err
+}
+
+// serverOptions are those of the embedded server: every write is synced, since what was acknowledged must survive, and
+// nothing is reachable from outside unless a listener was asked for.
+func serverOptions(cfg Config) (*server.Options, error) {
+	if cfg.Dir == "" {
+		return nil, model.Errorf(model.CodeFieldRequired, "The embedded queue needs a directory.")
+	}
+	maxLog := cfg.MaxLogBytes
+	if maxLog == 0 {
+		maxLog = defaultMaxLogBytes
+	}
+	opts := &server.Options{
+		ServerName:             "cooper",
+		DontListen:             cfg.Listen == "",
+		JetStream:              true,
+		StoreDir:               filepath.Join(cfg.Dir, "store"),
+		SyncAlways:             true,
+		JetStreamMaxStore:      maxLog + 64<<30, // only the log stream is limited; the disk limits the rest
+		JetStreamMaxMemory:     256 << 20,       // where followers' consumers keep their state
+		MaxPayload:             maxPayload,
+		NoSigs:                 true,
+		NoLog:                  true,
+		DisableJetStreamBanner: true,
+		Authorization:          cfg.Token,
+	}
+	if cfg.Listen == "" {
+		return opts, nil
+	}
+	host, port, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return nil, model.Errorf(model.CodeFieldInvalid, "The queue's listen address %q is not host:port.", cfg.Listen).Wrap(err)
+	}
+	if ip := net.ParseIP(host); cfg.Token == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, model.Errorf(model.CodeFieldRequired, "The queue listens on %s, beyond this machine: set a token for it.", cfg.Listen)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, model.Errorf(model.CodeFieldInvalid, "The queue's listen port %q is not a number up to 65535.", port).Wrap(err)
+	}
+	opts.Host, opts.Port = host, int(number)
+	if number == 0 {
+		opts.Port = server.RANDOM_PORT
+	}
+	return opts, nil
+}
+
+// lockDir takes the directory for this process: two servers on one store would ruin it.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err == nil {
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			return f, nil
+		}
+		err = errors.Join(err, f.Close())
+	}
+	return nil, model.Errorf(model.CodeUnavailable,
+		"The queue's directory cannot be locked: another server uses it, or it is not ours to write.").Wrap(err)
+}
+
+const asideSuffix = ".broken"
+
+// setAside moves the store out of the way. Only the last one is kept, so that a disk does not fill with them.
+func setAside(store string) error {
+	if err := os.RemoveAll(store + asideSuffix); err != nil {
+		return err
+	}
+	if err := os.Rename(store, store+asideSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// probeWrite tells a broken store from a disk that takes no writes: the latter is no reason to give the store up.
+func probeWrite(dir string) error {
+	name := filepath.Join(dir, "probe")
+	err := os.WriteFile(name, make([]byte, 256<<10), 0o600)
+	err = errors.Join(err, os.Remove(name))
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		return model.Errorf(model.CodeStorageFull, "The disk of the queue's directory is full: make room, then start again.").Wrap(err)
+	}
+	return model.Errorf(model.CodeUnavailable, "The queue's directory cannot be written to.").Wrap(err)
+}
+
+// watchStore brings JetStream back after the server turned it off, which it does when the disk is full.
+func (c *Conn) watchStore() {
+	for pause(c.ctx, 2*time.Second) == nil {
+		if c.engine.server.JetStreamEnabled() || probeWrite(c.cfg.Dir) != nil {
+			continue
+		}
+		o := c.engine.opts
+		err := c.engine.server.EnableJetStream(&server.JetStreamConfig{
+			StoreDir: o.StoreDir, MaxStore: o.JetStreamMaxStore, MaxMemory: o.JetStreamMaxMemory, SyncAlways: true, Strict: true,
+		})
+		if err != nil {
+			c.log.Error("queue: the store had been turned off and does not open again", "error", err)
+			continue
+		}
+		c.log.Warn("queue: the store had been turned off, probably by a full disk, and is open again")
+		c.restoreStreams()
+	}
+}
+
+// prove makes the streams, forgets which deliveries were under way, and stores a message and removes it.
+func (c *Conn) prove(ctx context.Context) error {
+	if err := c.ensureStreams(ctx); err != nil {
+		return fmt.Errorf("make streams: %w", err)
+	}
+	for _, name := range []string{streamJobs, streamOutcomes} {
+		if err := c.resetConsumers(ctx, name); err != nil {
+			return fmt.Errorf("reset consumers of %s: %w", name, err)
+		}
+	}
+	const check = "_check"
+	if _, err := c.bulkJS.Publish(ctx, subjectLogs+check, []byte(check)); err != nil {
+		return fmt.Errorf("store a message: %w", err)
+	}
+	return c.DropFrames(ctx, check)
+}

@@ -1,0 +1,152 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
+	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+)
+
+const driverName = "cooperfilesystem"
+
+// maxSettled bounds the memory of folders that are known to be durable.
+const maxSettled = 8192
+
+type durableFactory struct{}
+
+// Create implements factory.StorageDriverFactory.
+func (durableFactory) Create(_ context.Context, parameters map[string]any) (storagedriver.StorageDriver, error) {
+	root := fmt.Sprint(parameters["rootdirectory"])
+	inner, err := filesystem.FromParameters(map[string]any{"rootdirectory": root})
+	if err != nil {
+		return nil, err
+	}
+	return &durable{StorageDriver: inner, root: root, settled: map[string]struct{}{}}, nil
+}
+
+// durable is distribution's filesystem driver, made to survive a crash. That one syncs the bytes of a file and, for small
+// files, the folder that it is put in; what is missing is done here: the folder that a blob is moved to, and the folders
+// above, which may be just as new. What is below _uploads is thrown away after a crash and is not synced needlessly.
+type durable struct {
+	storagedriver.StorageDriver
+	root string
+
+	mu      sync.Mutex
+	settled map[string]struct{} // folders, as driver paths, whose entries in the folder above are on disk
+	deletes uint64              // counts deletions, after which what was settled may not be
+}
+
+// PutContent implements storagedriver.StorageDriver.
+func (d *durable) PutContent(ctx context.Context, sub string, content []byte) error {
+	if upload, file, ok := splitUpload(sub); ok {
+		return d.putVolatile(upload, file, content)
+	}
+	began := d.deletions()
+	if err := d.StorageDriver.PutContent(ctx, sub, content); err != nil {
+		return err
+	}
+	return d.settle(path.Dir(sub), began)
+}
+
+// Move implements storagedriver.StorageDriver.
+func (d *durable) Move(ctx context.Context, source, dest string) error {
+	began := d.deletions()
+	if err := d.StorageDriver.Move(ctx, source, dest); err != nil {
+		return err
+	}
+	if err := syncDir(d.full(path.Dir(dest))); err != nil {
+		return err
+	}
+	return d.settle(path.Dir(dest), began)
+}
+
+// Delete implements storagedriver.StorageDriver.
+func (d *durable) Delete(ctx context.Context, sub string) error {
+	if _, _, ok := splitUpload(sub); !ok {
+		d.forget(sub)
+		defer d.forget(sub) // what was settled meanwhile may be gone
+	}
+	return d.StorageDriver.Delete(ctx, sub)
+}
+
+// Writer implements storagedriver.StorageDriver.
+func (d *durable) Writer(ctx context.Context, sub string, appending bool) (storagedriver.FileWriter, error) {
+	w, err := d.StorageDriver.Writer(ctx, sub, appending)
+	if err != nil {
+		return nil, err
+	}
+	return &uploadWriter{FileWriter: w, file: d.full(sub)}, nil
+}
+
+// settle makes the entries of dir and of the folders above it durable. Began is the number of deletions before any of
+// them was made.
+func (d *durable) settle(dir string, began uint64) error {
+	var fresh []string
+	for ; dir != "/" && dir != "." && !d.isSettled(dir); dir = path.Dir(dir) {
+		if err := syncDir(d.full(path.Dir(dir))); err != nil {
+			return err
+		}
+		fresh = append(fresh, dir)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.deletes != began {
+		return nil // one of them may have been made anew since
+	}
+	if len(d.settled)+len(fresh) > maxSettled {
+		clear(d.settled)
+	}
+	for _, f := range fresh {
+		d.settled[f] = struct{}{}
+	}
+	return nil
+}
+
+// isSettled reports whether dir's entry, and those of the folders above it, are known to be on disk.
+func (d *durable) isSettled(dir string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.settled[dir]
+	return ok
+}
+
+// forget takes the folder sub and those below it out of what is settled.
+func (d *durable) forget(sub string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deletes++
+	for dir := range d.settled {
+		if dir == sub || strings.HasPrefix(dir, sub+"/") {
+			delete(d.settled, dir)
+		}
+	}
+}
+
+func (d *durable) deletions() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.deletes
+}
+
+// full returns the path of sub on the disk.
+func (d *durable) full(sub string) string { return filepath.Join(d.root, filepath.FromSlash(sub)) }
+
+// syncDir makes the entries of dir durable. A dir that is gone again has none.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("sync a folder: %w", err)
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,9 @@
+package db
+
+import (
+	"testing"
+)
+
+func TestStoreContractSQLite(t *testing.T) {
+	runStoreContract(t, openSQLiteTest)
+}
