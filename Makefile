@@ -9,7 +9,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 BUILDKIT := $(shell sed -n 's|^[[:space:]]*github.com/moby/buildkit \(v[^ ]*\).*|\1|p' go.mod)
 GOLANGCI := 2.15.0
 BIN := $(CURDIR)/bin
-BUILD := go build -trimpath -buildvcs=false
+# -trimpath is for releases: with it every library is compiled a second time, apart from the tests' and the linter's.
+RELEASE ?=
+BUILD := go build -buildvcs=false $(if $(RELEASE),-trimpath)
 SETUP := deployments/setup/setup.sh
 
 # BuildKit's containers need root: who is not root gets it through sudo, for what runs and never for what compiles.
@@ -36,7 +38,7 @@ setup-test: ## setup-demo, and what the tests need: a browser, a Docker Engine, 
 	@$(SETUP) test
 	@$(MAKE) build $(BIN)/buildctl
 
-build: $(BIN)/cooper $(BIN)/buildkitd ## build bin/cooper and bin/buildkitd
+build: $(BIN)/cooper $(BIN)/buildkitd ## build bin/cooper and bin/buildkitd; RELEASE=1 leaves paths of this machine out
 
 $(BIN)/cooper: FORCE
 	$(BUILD) -ldflags '-X main.version=$(VERSION)' -o $@ ./cmd/cooper
@@ -66,7 +68,7 @@ bench: setup-test ## setup-test, then the measurements of docs/benchmarks.md
 	go test -p 1 -timeout 60m -run '^$$' -bench . -benchtime 1x $(TEST_ROOT) $(PACKAGES)
 
 lint: $(BIN)/golangci-lint $(BIN)/swag ## every linter, and whether openapi/ is what the annotations say
-	$(BIN)/golangci-lint run
+	$(BIN)/golangci-lint run --allow-serial-runners
 	@deployments/setup/openapi.sh check
 
 fmt: $(BIN)/golangci-lint ## format the code

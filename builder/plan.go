@@ -55,7 +55,7 @@ func (s *Service) planImage(ctx context.Context, r model.ImageRequest) (model.Im
 		}
 	}
 	checked, err := dockerfile.Check(ctx, r.Dockerfile, dockerfile.Options{
-		Target: r.Target, BuildArgs: spec.BuildArgs, SecretIDs: spec.SecretIDs, Sources: s.Sources,
+		Target: r.Target, Platforms: spec.Platforms, BuildArgs: spec.BuildArgs, SecretIDs: spec.SecretIDs, Sources: s.Sources,
 	})
 	if err != nil {
 		return spec, "", err
@@ -128,6 +128,9 @@ func planPairs(spec *model.ImageSpec, r model.ImageRequest) error {
 	}
 	spec.BuildArgs = args
 	for name := range args {
+		if strings.HasPrefix(name, "BUILDKIT_") && name != "BUILDKIT_SYNTAX" { // that one the Dockerfile's check refuses
+			return model.FieldErrorf(model.CodeBuildArgInvalid, "buildArg", "The build arg %s would change how the builder works, which is the server's to say.", name)
+		}
 		if buildkit.SecretBuildArg(name) {
 			spec.Notes = append(spec.Notes, fmt.Sprintf("The build arg %s looks like a secret. Build args stay in the image's history; "+
 				"pass it as a secret and use RUN --mount=type=secret. It is left out of the provenance.", name))

@@ -88,6 +88,8 @@ func (s *Service) SubmitImage(ctx context.Context, r model.ImageRequest) (model.
 		idem = &model.Idempotency{Key: r.Requester.KeyID + ":" + r.IdempotencyKey, RequestDigest: b.InputDigest}
 	}
 	s.secrets.put(b.ID, r.Secrets)
+	// A caller who leaves now must not make it unclear whether the build was recorded.
+	ctx = context.WithoutCancel(ctx)
 	got, joined, err := s.Store.CreateBuild(ctx, b, idem, s.Limits.QueuedJobs)
 	if err != nil || joined {
 		s.secrets.forget(b.ID)

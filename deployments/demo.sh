@@ -23,7 +23,7 @@ clean_up() {
     "${sudo[@]}" kill "$server" 2>/dev/null || true
     wait "$server" 2>/dev/null || true
   fi
-  if [ "$status" -ne 0 ] && [ -f "$work/server.log" ]; then
+  if [ "$status" -ne 0 ] && [ "$status" -lt 128 ] && [ -f "$work/server.log" ]; then
     printf 'demo: failed; the last lines of the server'\''s log:\n' >&2
     tail -n 30 "$work/server.log" >&2
   fi
@@ -48,7 +48,7 @@ free_port() {
 }
 
 # field prints a text field of the JSON on standard input; the first one of that name.
-field() { grep -o "\"$1\": *\"[^\"]*\"" | head -n 1 | sed 's/.*: *"//; s/"$//'; }
+field() { { grep -o "\"$1\": *\"[^\"]*\"" || true; } | head -n 1 | sed 's/.*": *"//; s/"$//'; }
 
 api() { curl -sS --fail-with-body -H @"$work/headers" "$@"; }
 
@@ -119,12 +119,14 @@ get_image() {
   show <"$work/image"
   echo
   image=$(field imageName <"$work/image")
-  [ -n "$image" ] || fail "the answer has no imageName"
+  digest=$(field digest <"$work/image")
+  if [ -z "$image" ] || [ -z "$digest" ]; then fail "the answer lacks imageName or digest"; fi
 }
 
 pull_back() {
   title "Pulling $image back, both platforms, every layer checked against its digest"
-  bin/demo-verifyimage -key-file "$work/key" -want "$platforms" -show /srv/hello/built-on "$image" | show
+  bin/demo-verifyimage -key-file "$work/key" -want "$platforms" \
+    -digest "$digest" -show /srv/hello/built-on "$image" | show
 }
 
 go build -o bin/demo-pushbase ./internal/testbed/cmd/pushbase

@@ -50,7 +50,7 @@ func (s *Server) listBuilds(c *gin.Context) {
 		builds = builds[:limit]
 		body.NextCursor = pageCursor{List: "builds", First: builds[limit-1].ID}.encode()
 	}
-	for b := range slices.Values(builds) {
+	for _, b := range builds {
 		body.Builds = append(body.Builds, s.buildBody(b, nil))
 	}
 	s.respond(c, http.StatusOK, body)

@@ -65,7 +65,7 @@ func preferredWait(h http.Header) time.Duration {
 			if err != nil {
 				return 0
 			}
-			return min(time.Duration(n)*time.Second, maxWait) //nolint:gosec // 31 bits of seconds fit
+			return min(time.Duration(n)*time.Second, maxWait)
 		}
 	}
 	return 0

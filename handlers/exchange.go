@@ -30,7 +30,7 @@ func exchangeOf(c *gin.Context) *exchange {
 	return &exchange{}
 }
 
-// observe gives the request its ID, its security headers and a guard on its body, and afterwards counts and logs it.
+// observe gives the request its ID and the response its security headers, and afterwards counts and logs it.
 func (s *Server) observe(c *gin.Context) {
 	start := time.Now()
 	x := &exchange{requestID: requestID(c.Request.Header)}
@@ -41,9 +41,6 @@ func (s *Server) observe(c *gin.Context) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	if c.Request.ContentLength != 0 && c.Request.Body != nil {
-		c.Request.Body = guardBody(c.Writer, c.Request.Body, s.cfg.BodyStall)
-	}
 	defer func() { s.account(c, x, time.Since(start)) }()
 	c.Next()
 }

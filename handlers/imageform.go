@@ -22,6 +22,7 @@ const readBuffer = 256 << 10
 // and bounded.
 type imageForm struct {
 	*imageFields
+	source *formSource
 	save   func(io.Reader) (model.Upload, error)
 	limit  int64 // of the context
 	values int64 // bytes that value parts may still take
@@ -37,14 +38,14 @@ func (s *Server) readImageForm(ctx context.Context, r *http.Request, boundary, d
 		return model.ImageRequest{}, err
 	}
 	f := &imageForm{imageFields: newImageFields(draft), limit: s.cfg.MaxContextBytes, values: maxFormValues}
+	f.source = &formSource{r: bufio.NewReaderSize(body, readBuffer)}
 	f.save = func(r io.Reader) (model.Upload, error) { return s.cfg.Builds.SaveContext(ctx, draft, r) }
-	buffered := bufio.NewReaderSize(body, readBuffer)
-	if err := f.readParts(multipart.NewReader(buffered, boundary)); err != nil {
+	if err := f.readParts(multipart.NewReader(f.source, boundary)); err != nil {
 		return model.ImageRequest{}, err
 	}
 	// Only a body read to its end lets net/http notice that the client goes away while the build is waited for.
-	if _, err := io.Copy(io.Discard, buffered); err != nil {
-		return model.ImageRequest{}, formError(err)
+	if _, err := io.Copy(io.Discard, f.source); err != nil {
+		return model.ImageRequest{}, f.source.explain(err)
 	}
 	return f.finish()
 }
@@ -52,11 +53,11 @@ func (s *Server) readImageForm(ctx context.Context, r *http.Request, boundary, d
 func (f *imageForm) readParts(r *multipart.Reader) error {
 	for n := 0; ; n++ {
 		part, err := r.NextRawPart()
-		if err == io.EOF { //nolint:errorlint // a wrapped EOF means that the last boundary is missing
+		if err == io.EOF { // a wrapped EOF means that the last boundary is missing
 			return nil
 		}
 		if err != nil {
-			return formError(err)
+			return f.source.explain(err)
 		}
 		if n >= maxParts {
 			return model.Errorf(model.CodeMultipartTooManyParts, "The form has more than %d parts.", maxParts)
@@ -96,7 +97,7 @@ func (f *imageForm) readContext(part *multipart.Part) error {
 	if f.req.ContextURL != "" {
 		return model.FieldErrorf(model.CodeFieldInvalid, "context", "Send either context or contextUrl, not both.")
 	}
-	in := &boundedReader{r: formReader{part}, left: f.limit, err: tooLarge(f.limit)}
+	in := &boundedReader{r: formReader{part, f.source}, left: f.limit, err: tooLarge(f.limit)}
 	in.err.Field = "context"
 	up, err := f.save(in)
 	switch {
@@ -115,7 +116,7 @@ func (f *imageForm) readDockerfile(part *multipart.Part) error {
 	}
 	text, err := io.ReadAll(io.LimitReader(part, maxDockerfile+1))
 	if err != nil {
-		return formError(err)
+		return f.source.explain(err)
 	}
 	return f.setDockerfile(text)
 }
@@ -153,7 +154,7 @@ func (f *imageForm) readSecret(part *multipart.Part, add func([]byte) error) err
 func (f *imageForm) read(r io.Reader) ([]byte, error) {
 	value, err := io.ReadAll(io.LimitReader(r, f.values+1))
 	if err != nil {
-		return nil, formError(err)
+		return nil, f.source.explain(err)
 	}
 	f.values -= int64(len(value))
 	if f.values < 0 {
@@ -163,25 +164,42 @@ func (f *imageForm) read(r io.Reader) ([]byte, error) {
 }
 
 // formReader names the errors of a part that is read elsewhere.
-type formReader struct{ part io.Reader }
+type formReader struct {
+	part   io.Reader
+	source *formSource
+}
 
 func (r formReader) Read(p []byte) (int, error) {
 	n, err := r.part.Read(p)
 	if err != nil && err != io.EOF { //nolint:errorlint // only a bare EOF ends a part
-		err = formError(err)
+		err = r.source.explain(err)
 	}
 	return n, err
 }
 
-// formError names what went wrong with a multipart body.
-func formError(err error) error {
+// formSource is the body under a form. It remembers how it ended, which the errors of mime/multipart often hide.
+type formSource struct {
+	r   *bufio.Reader
+	err error
+}
+
+func (s *formSource) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// explain names what went wrong with the form when reading it gave err.
+func (s *formSource) explain(err error) error {
 	var ours *model.Error
 	switch {
-	case errors.As(err, &ours):
+	case errors.As(s.err, &ours):
 		return ours
 	case errors.Is(err, multipart.ErrMessageTooLarge):
 		return model.Errorf(model.CodeMultipartTooManyParts, "A part of the form has too many headers.").Wrap(err)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(s.err, io.EOF), errors.Is(s.err, io.ErrUnexpectedEOF):
 		return model.Errorf(model.CodeMultipartTruncated, "The form ends before its last boundary: send it again, whole.").Wrap(err)
 	}
 	return model.Errorf(model.CodeMultipartMalformed, "The form cannot be read as multipart/form-data.").Wrap(err)

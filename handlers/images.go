@@ -4,7 +4,6 @@ import (
 	"context"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -228,7 +227,7 @@ func (s *Server) listImages(c *gin.Context) {
 		last := images[limit-1]
 		body.NextCursor = pageCursor{List: "images", First: last.Repository, Second: last.Tag}.encode()
 	}
-	for image := range slices.Values(images) {
+	for _, image := range images {
 		body.Images = append(body.Images, s.imageEntry(image))
 	}
 	s.respond(c, http.StatusOK, body)

@@ -26,9 +26,11 @@ type logRequest struct {
 //	@Description	As text: the lines as the steps wrote them, with a line `==> linux/amd64 [2/3] RUN make` before those of another step
 //	@Description	(with the platform only when the log has several).
 //	@Description
-//	@Description	With `Accept: text/event-stream`, server-sent events, which follow unless `follow=false`: `line`, whose data is the model
-//	@Description	LogEvent, and at the end `end` with the status, code and errorMessage of the build. The ID of an event resumes behind it, as
-//	@Description	`Last-Event-ID` or as `from`: the sequence of the next line, or with several platforms one number for each, joined by dots.
+//	@Description	With `Accept: text/event-stream`, server-sent events, which follow unless `follow=false`. An event `line` has data such as
+//	@Description	`{"seq": 12, "time": "2026-11-20T10:00:01Z", "platform": "linux/arm64", "step": "[2/3] RUN make", "stream": "stdout", "text": "cc main.c"}`,
+//	@Description	with `textBase64` beside it when the line is not UTF-8 and `partial` when no newline ended it. The last event, `end`, has the
+//	@Description	`status`, `code` and `errorMessage` of the build. The ID of an event resumes behind it, as `Last-Event-ID` or as `from`: the
+//	@Description	sequence of the next line, or with several platforms one number for each, joined by dots.
 //	@Tags			builds
 //	@Produce		plain
 //	@Produce		text/event-stream

@@ -114,15 +114,18 @@ func (s *Server) buildRouter() error {
 	return nil
 }
 
-// ServeHTTP answers a request. HEAD is answered as GET, whose body net/http leaves out.
+// ServeHTTP answers a request. HEAD is answered as GET, whose body is left out. The request is copied: net/http must
+// find its own body in the one it made, or it reads what a client holds back until it is told to continue.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	own := *r
+	if r.ContentLength != 0 && r.Body != nil {
+		own.Body = guardBody(w, r.Body, s.cfg.BodyStall)
+	}
 	if r.Method == http.MethodHead {
-		get := *r
-		get.Method = http.MethodGet
-		r = &get
+		own.Method = http.MethodGet
 		w = bodiless{w}
 	}
-	s.engine.ServeHTTP(w, r)
+	s.engine.ServeHTTP(w, &own)
 }
 
 // Limits sets what protects srv from clients that are slow or send huge headers. It leaves ReadTimeout and WriteTimeout

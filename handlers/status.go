@@ -47,7 +47,7 @@ func statusTable() []statusGroup {
 		}},
 		{http.StatusRequestEntityTooLarge, []model.Code{
 			model.CodeBodyTooLarge, model.CodeDockerfileTooLarge, model.CodeSecretTooLarge, model.CodeContextTooLarge,
-			model.CodeContextTooManyFiles,
+			model.CodeContextTooManyFiles, model.CodeRepoTooLarge, model.CodeRepoTooManyFiles,
 		}},
 		{http.StatusUnsupportedMediaType, []model.Code{model.CodeUnsupportedMediaType}},
 		{http.StatusUnprocessableEntity, unprocessable()},

@@ -19,6 +19,7 @@ import (
 const (
 	closeWait   = 10 * time.Second // all that Close may take
 	dialWait    = 10 * time.Second // until Start gives up on an outside server, or on its own
+	heartbeat   = 2 * time.Second  // of the server while it lets us wait; two that do not come mean that it forgot us
 	requestWait = 10 * time.Second // for one answer, when the caller set no deadline
 	maxPayload  = 8 << 20          // of one message on the embedded server, bytes
 )
@@ -43,10 +44,14 @@ type Conn struct {
 	engine *engine // nil with an outside server
 	closed sync.Once
 
-	nc     *nats.Conn          // everything but logs
-	bulk   *nats.Conn          // logs, so that a flood of them delays neither orders nor heartbeats
+	// Logs have connections of their own, so that a flood of them delays neither orders nor heartbeats, and readers who
+	// cannot keep up disturb no writer.
+	nc     *nats.Conn
+	bulk   *nats.Conn          // log frames on their way in
+	tail   *nats.Conn          // log frames on their way out
 	js     jetstream.JetStream // over nc
-	bulkJS jetstream.JetStream // over bulk
+	bulkJS jetstream.JetStream
+	tailJS jetstream.JetStream
 
 	orders *orders
 	desk   *desk
@@ -90,34 +95,52 @@ func dialOutside(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 }
 
-// connect makes the two connections and what hangs on them. It makes no streams.
+// connect makes the connections and what hangs on them. It makes no streams.
 func connect(cfg Config, e *engine, address string, opts ...nats.Option) (*Conn, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Conn{cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, engine: e}
-	var err error
-	if c.nc, err = nats.Connect(address, append(c.options("cooper"), opts...)...); err != nil {
-		cancel()
-		return nil, err
-	}
-	if c.bulk, err = nats.Connect(address, append(c.options("cooper logs"), opts...)...); err != nil {
-		cancel()
-		c.nc.Close()
-		return nil, err
-	}
-	if c.js, err = jetstream.New(c.nc); err == nil {
-		c.bulkJS, err = jetstream.New(c.bulk, jetstream.WithPublishAsyncMaxPending(2*maxInFlight),
-			jetstream.WithPublishAsyncTimeout(storeWait))
-	}
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
 	c.orders = &orders{conn: c, consumers: map[string]jetstream.Consumer{}}
 	c.desk = newDesk(c)
 	c.writer = newLogWriter(c)
+	for _, open := range []struct {
+		name string
+		nc   **nats.Conn
+		js   *jetstream.JetStream
+		opts []jetstream.JetStreamOpt
+	}{
+		{name: "cooper", nc: &c.nc, js: &c.js},
+		{name: "cooper log writer", nc: &c.bulk, js: &c.bulkJS, opts: []jetstream.JetStreamOpt{
+			jetstream.WithPublishAsyncMaxPending(2 * maxInFlight), jetstream.WithPublishAsyncTimeout(storeWait),
+		}},
+		{name: "cooper log reader", nc: &c.tail, js: &c.tailJS},
+	} {
+		var err error
+		if *open.nc, err = nats.Connect(address, append(c.options(open.name), opts...)...); err == nil {
+			*open.js, err = jetstream.New(*open.nc, open.opts...)
+		}
+		if err != nil {
+			c.cancel()
+			c.disconnect()
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
-// options are those of both connections: they come back for ever, and say in the log when they were gone.
+// disconnect sends what is still here and closes the connections.
+func (c *Conn) disconnect() {
+	for _, nc := range []*nats.Conn{c.nc, c.bulk, c.tail} {
+		if nc == nil {
+			continue
+		}
+		if nc.IsConnected() {
+			_ = nc.FlushTimeout(time.Second) // what could not be sent in time is published again after the next start
+		}
+		nc.Close()
+	}
+}
+
+// options are those of every connection: they come back for ever, and say in the log when they were gone.
 func (c *Conn) options(name string) []nats.Option {
 	return []nats.Option{
 		nats.Name(name),
@@ -182,22 +205,15 @@ func (c *Conn) Close() error {
 func (c *Conn) close() error {
 	deadline, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
-	if c.bulkJS != nil && c.bulk.IsConnected() {
+	if c.bulk.IsConnected() {
 		select {
 		case <-c.bulkJS.PublishAsyncComplete():
 		case <-time.After(closeWait / 3):
 		}
 	}
 	c.cancel()
-	if c.desk != nil {
-		c.desk.wait(deadline)
-	}
-	for _, nc := range []*nats.Conn{c.nc, c.bulk} {
-		if nc.IsConnected() {
-			_ = nc.FlushTimeout(time.Second) // what could not be flushed in time is published again after the next start
-		}
-		nc.Close()
-	}
+	c.desk.wait(deadline)
+	c.disconnect()
 	if c.engine == nil {
 		return nil
 	}
@@ -210,6 +226,16 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeout(ctx, requestWait)
+}
+
+// untilClosed returns a context that ends with ctx or with Close.
+func (c *Conn) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.ctx, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // pause waits for d, or returns ctx's error.

@@ -216,7 +216,7 @@ func (d *desk) ask(platform string, p *pull) (*delivery, error) {
 		return order, err
 	}
 	d.arrive(p, nil)
-	batch, err = cons.Fetch(1, jetstream.FetchContext(d.conn.ctx), jetstream.FetchHeartbeat(2*time.Second))
+	batch, err = cons.Fetch(1, jetstream.FetchContext(d.conn.ctx), jetstream.FetchHeartbeat(heartbeat))
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -67,6 +66,9 @@ func releaseOn(err error, lock *os.File) error {
 func startOn(ctx context.Context, cfg Config, opts *server.Options, lock *os.File) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialWait)
 	defer cancel()
+	if err := forgetDeliveries(opts.StoreDir); err != nil {
+		return nil, errUnreachable.Wrap(err)
+	}
 	e, err := runServer(ctx, cfg, opts)
 	if err != nil {
 		return nil, errUnreachable.Wrap(err)
@@ -133,8 +135,8 @@ func (e *engine) stop(ctx context.Context) error {
 	return err
 }
 
-// serverOptions are those of the embedded server: every write is synced, since what was acknowledged must survive, and
-// nothing is reachable from outside unless a listener was asked for.
+// serverOptions are those of the embedded server: orders and outcomes are synced, since what was acknowledged must survive,
+// and nothing is reachable from outside unless a listener was asked for.
 func serverOptions(cfg Config) (*server.Options, error) {
 	if cfg.Dir == "" {
 		return nil, model.Errorf(model.CodeFieldRequired, "The embedded queue needs a directory.")
@@ -149,9 +151,11 @@ func serverOptions(cfg Config) (*server.Options, error) {
 		JetStream:              true,
 		StoreDir:               filepath.Join(cfg.Dir, "store"),
 		SyncAlways:             true,
+		SyncInterval:           2 * time.Second, // of log frames, the only ones that are not synced one by one
 		JetStreamMaxStore:      maxLog + 64<<30, // only the log stream is limited; the disk limits the rest
 		JetStreamMaxMemory:     256 << 20,       // where followers' consumers keep their state
 		MaxPayload:             maxPayload,
+		MaxPending:             256 << 20, // on the way to one client: as much as a few thousand followers ask for at once
 		NoSigs:                 true,
 		NoLog:                  true,
 		DisableJetStreamBanner: true,
@@ -178,46 +182,6 @@ func serverOptions(cfg Config) (*server.Options, error) {
 	return opts, nil
 }
 
-// lockDir takes the directory for this process: two servers on one store would ruin it.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
-	if err == nil {
-		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-			return f, nil
-		}
-		err = errors.Join(err, f.Close())
-	}
-	return nil, model.Errorf(model.CodeUnavailable,
-		"The queue's directory cannot be locked: another server uses it, or it is not ours to write.").Wrap(err)
-}
-
-const asideSuffix = ".broken"
-
-// setAside moves the store out of the way. Only the last one is kept, so that a disk does not fill with them.
-func setAside(store string) error {
-	if err := os.RemoveAll(store + asideSuffix); err != nil {
-		return err
-	}
-	if err := os.Rename(store, store+asideSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// probeWrite tells a broken store from a disk that takes no writes: the latter is no reason to give the store up.
-func probeWrite(dir string) error {
-	name := filepath.Join(dir, "probe")
-	err := os.WriteFile(name, make([]byte, 256<<10), 0o600)
-	err = errors.Join(err, os.Remove(name))
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, syscall.ENOSPC) {
-		return model.Errorf(model.CodeStorageFull, "The disk of the queue's directory is full: make room, then start again.").Wrap(err)
-	}
-	return model.Errorf(model.CodeUnavailable, "The queue's directory cannot be written to.").Wrap(err)
-}
-
 // watchStore brings JetStream back after the server turned it off, which it does when the disk is full.
 func (c *Conn) watchStore() {
 	for pause(c.ctx, 2*time.Second) == nil {
@@ -226,7 +190,8 @@ func (c *Conn) watchStore() {
 		}
 		o := c.engine.opts
 		err := c.engine.server.EnableJetStream(&server.JetStreamConfig{
-			StoreDir: o.StoreDir, MaxStore: o.JetStreamMaxStore, MaxMemory: o.JetStreamMaxMemory, SyncAlways: true, Strict: true,
+			StoreDir: o.StoreDir, MaxStore: o.JetStreamMaxStore, MaxMemory: o.JetStreamMaxMemory,
+			SyncAlways: o.SyncAlways, SyncInterval: o.SyncInterval, Strict: true,
 		})
 		if err != nil {
 			c.log.Error("queue: the store had been turned off and does not open again", "error", err)
@@ -237,19 +202,13 @@ func (c *Conn) watchStore() {
 	}
 }
 
-// prove makes the streams, forgets which deliveries were under way, and stores a message and removes it.
+// prove makes the streams and consumers, and stores a message and removes it.
 func (c *Conn) prove(ctx context.Context) error {
 	if err := c.ensureStreams(ctx); err != nil {
 		return fmt.Errorf("make streams: %w", err)
 	}
-	for _, name := range []string{streamJobs, streamOutcomes} {
-		if err := c.resetConsumers(ctx, name); err != nil {
-			return fmt.Errorf("reset consumers of %s: %w", name, err)
-		}
+	if err := c.orders.restoreConsumers(ctx); err != nil {
+		return fmt.Errorf("make consumers: %w", err)
 	}
-	const check = "_check"
-	if _, err := c.bulkJS.Publish(ctx, subjectLogs+check, []byte(check)); err != nil {
-		return fmt.Errorf("store a message: %w", err)
-	}
-	return c.DropFrames(ctx, check)
+	return c.barrier(ctx)
 }

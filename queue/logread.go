@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	followBatch   = 64              // messages that one request of a follower asks for
-	followBytes   = 256 << 10       // that one request may bring, so that many slow followers fit in memory
-	replayWait    = 5 * time.Second // until a reader of what is kept looks whether it was removed
-	followerGrace = time.Minute     // after which the server forgets a follower that does not ask
+	followBatch   = 64                  // messages that one request of a follower asks for
+	followBytes   = chunkBytes + 16<<10 // that one request may bring, so that many slow followers fit in memory
+	replayWait    = 5 * time.Second     // until a reader of what is kept looks whether it was removed
+	followerGrace = time.Minute         // after which the server forgets a follower that does not ask
 )
 
 // reader is one call of Frames.
@@ -84,7 +84,7 @@ func (e *givenError) Error() string { return e.err.Error() }
 
 // read goes on after the last message seen, with a consumer of its own, until something ends it.
 func (r *reader) read(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := r.conn.untilClosed(ctx)
 	defer cancel()
 	cons, err := r.consumer(ctx)
 	if err != nil {
@@ -126,21 +126,23 @@ func (r *reader) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	return r.conn.bulkJS.CreateConsumer(ctx, streamLogs, cfg)
+	return r.conn.tailJS.CreateConsumer(ctx, streamLogs, cfg)
 }
 
 // remove takes the consumer off the server without waiting for ctx, which has ended mostly.
 func (r *reader) remove(ctx context.Context, cons jetstream.Consumer) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	_ = r.conn.bulkJS.DeleteConsumer(ctx, streamLogs, cons.CachedInfo().Name) // it goes by itself after followerGrace
+	_ = r.conn.tailJS.DeleteConsumer(ctx, streamLogs, cons.CachedInfo().Name) // it goes by itself after followerGrace
 }
 
 // fetch asks for a small batch, or for one message of any size.
 func (r *reader) fetch(ctx context.Context, cons jetstream.Consumer, small bool) (jetstream.MessageBatch, error) {
-	opts := []jetstream.FetchOpt{jetstream.FetchContext(ctx)} // which waits half a minute at most
-	if !r.follow {
-		opts = []jetstream.FetchOpt{jetstream.FetchMaxWait(replayWait), jetstream.FetchHeartbeat(replayWait / 3)}
+	opts := []jetstream.FetchOpt{jetstream.FetchHeartbeat(heartbeat)}
+	if r.follow {
+		opts = append(opts, jetstream.FetchContext(ctx)) // which waits half a minute at most
+	} else {
+		opts = append(opts, jetstream.FetchMaxWait(replayWait))
 	}
 	if !small {
 		return cons.Fetch(1, opts...)
@@ -208,7 +210,7 @@ func (r *reader) checkEnd(ctx context.Context) error {
 func (c *Conn) lastFrame(ctx context.Context, jobID string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	stream, err := c.bulkJS.Stream(ctx, streamLogs)
+	stream, err := c.tailJS.Stream(ctx, streamLogs)
 	if err != nil {
 		return nil, unavailable(ctx, err)
 	}
@@ -245,12 +247,17 @@ func (c *Conn) DropFrames(ctx context.Context, jobID string) error {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	stream, err := c.bulkJS.Stream(ctx, streamLogs)
-	if err == nil {
-		err = stream.Purge(ctx, jetstream.WithPurgeSubject(subjectLogs+jobID))
-	}
-	if err != nil {
+	if err := c.purge(ctx, subjectLogs+jobID); err != nil {
 		return unavailable(ctx, err)
 	}
 	return nil
+}
+
+// purge removes the log messages of a subject.
+func (c *Conn) purge(ctx context.Context, subject string) error {
+	stream, err := c.tailJS.Stream(ctx, streamLogs)
+	if err != nil {
+		return err
+	}
+	return stream.Purge(ctx, jetstream.WithPurgeSubject(subject))
 }

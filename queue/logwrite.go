@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxInFlight = 64               // messages of log frames that wait for their acknowledgement, of all jobs
+	maxInFlight = 32               // messages of log frames that wait for their acknowledgement, of all jobs
 	storeWait   = 30 * time.Second // for one acknowledgement
 )
 
@@ -30,6 +30,7 @@ type jobLog struct {
 	users   int           // calls that hold this
 	pending int           // messages under way
 	next    uint64        // sequence after the last line sent; 0 when not known
+	scratch []byte        // for cutting frames; belongs to whoever has the turn
 	err     error         // of a message since the last call that returned it
 	idle    chan struct{} // closed when pending gets 0; nil when nobody waits
 }
@@ -57,7 +58,7 @@ func (c *Conn) WriteFrame(ctx context.Context, f model.Frame) error {
 	if err := w.failed(j); err != nil {
 		return err
 	}
-	s := &splitter{frame: f, next: j.next, limit: min(maxLineBytes, int(c.bulk.MaxPayload())-payloadMargin)}
+	s := &splitter{frame: f, next: j.next, lines: j.scratch, limit: min(maxLineBytes, int(c.bulk.MaxPayload())-payloadMargin)}
 	if f.Final && len(f.Lines) == 0 && s.next == 0 {
 		var err error
 		if s.next, err = c.NextSeq(ctx, f.JobID); err != nil {
@@ -72,14 +73,40 @@ func (c *Conn) WriteFrame(ctx context.Context, f model.Frame) error {
 		if err := w.send(ctx, j, f.JobID, body); err != nil {
 			return err
 		}
-		j.next = s.next
+		j.next, j.scratch = s.next, s.lines
 	}
 	return nil
 }
 
 // Flush waits until every frame of the job that was written is stored, and returns the error of one that was not.
+// What it waited for survives the end of the server's process.
 func (c *Conn) Flush(ctx context.Context, jobID string) error {
-	w := c.writer
+	if err := c.writer.settle(ctx, jobID); err != nil {
+		return err
+	}
+	return c.barrier(ctx)
+}
+
+// markSubject is where barrier leaves its marks; no job has that ID.
+const markSubject = subjectLogs + "_mark"
+
+// barrier has the log stream write out what it took so far. Log frames are acknowledged before they are written, since
+// a sync for each would slow a chatty build and every order beside it; a purge writes everything out before it returns.
+func (c *Conn) barrier(ctx context.Context) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	_, err := c.bulkJS.Publish(ctx, markSubject, nil)
+	if err == nil {
+		err = c.purge(ctx, markSubject)
+	}
+	if err != nil {
+		return unavailable(ctx, err)
+	}
+	return nil
+}
+
+// settle waits until nothing of the job is under way, and takes its error.
+func (w *logWriter) settle(ctx context.Context, jobID string) error {
 	j := w.take(jobID)
 	defer w.release(jobID, j)
 	for {

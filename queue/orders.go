@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -106,26 +107,20 @@ func (o *orders) forget(platform string) {
 	delete(o.consumers, platform)
 }
 
-// resetConsumers makes the stream's consumers anew, so that what was handed out before a crash is handed out again at
-// once instead of after ackWait. Whoever holds a delivery from before is stopped by its claim.
-func (c *Conn) resetConsumers(ctx context.Context, name string) error {
-	stream, err := c.js.Stream(ctx, name)
+// restoreConsumers makes the consumers of all platforms that have orders, so that Depth counts them before anybody asks
+// for one.
+func (o *orders) restoreConsumers(ctx context.Context) error {
+	stream, err := o.conn.js.Stream(ctx, streamJobs)
 	if err != nil {
 		return err
 	}
-	var configs []jetstream.ConsumerConfig
-	list := stream.ListConsumers(ctx)
-	for info := range list.Info() {
-		configs = append(configs, info.Config)
-	}
-	if err := list.Err(); err != nil {
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subjectJobs+">"))
+	if err != nil {
 		return err
 	}
-	for _, cfg := range configs {
-		if err := stream.DeleteConsumer(ctx, cfg.Durable); err != nil {
-			return err
-		}
-		if _, err := stream.CreateConsumer(ctx, cfg); err != nil {
+	for subject := range info.State.Subjects {
+		token, _, _ := strings.Cut(strings.TrimPrefix(subject, subjectJobs), ".")
+		if _, err := o.consumer(ctx, tokenPlatform(token)); err != nil {
 			return err
 		}
 	}

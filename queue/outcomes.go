@@ -98,7 +98,9 @@ func (r *outcomes) pull(ctx context.Context, cons jetstream.Consumer) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	batch, err := cons.Fetch(1, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(2*time.Second))
+	waiting, cancel := r.conn.untilClosed(ctx)
+	defer cancel()
+	batch, err := cons.Fetch(1, jetstream.FetchContext(waiting), jetstream.FetchHeartbeat(heartbeat))
 	if err != nil {
 		<-r.slots
 		return err

@@ -64,6 +64,9 @@ func fill(ctx context.Context, c *Conn) error {
 // requireFilled asserts that what fill left is all there: the order that was handed out comes again at once.
 func requireFilled(t *testing.T, c *Conn) {
 	t.Helper()
+	depth, err := c.Depth(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[string]uint64{amd64: 9}, depth)
 	got := map[string]bool{}
 	for range 9 {
 		d := nextOrder(t, c, amd64)
@@ -80,7 +83,8 @@ func requireFilled(t *testing.T, c *Conn) {
 			outcomes <- o
 			return nil
 		})
-	})()
+	})
+	require.Equal(t, "done", receive(t, outcomes).JobID)
 	lines, _ := replay(t, c, "log")
 	require.Equal(t, logLines(1, 25), lines)
 	next, err := c.NextSeq(t.Context(), "log")
@@ -241,8 +245,9 @@ func requireWorks(t *testing.T, dir string) {
 func TestOneServerPerDirectory(t *testing.T) {
 	dir := t.TempDir()
 	c := startEmbedded(t, dir)
-	require.NoError(t, fill(t.Context(), c))
+	require.NoError(t, c.Publish(t.Context(), order(1, amd64)))
 	_, err := Start(t.Context(), Config{Dir: dir})
 	require.Equal(t, model.CodeUnavailable, model.CodeOf(err))
-	requireFilled(t, c)
+	require.NoDirExists(t, filepath.Join(dir, "store"+asideSuffix))
+	require.Equal(t, order(1, amd64), nextOrder(t, c, amd64).Order())
 }

@@ -5,10 +5,10 @@ import (
 )
 
 const (
-	chunkBytes    = 128 << 10 // of lines in one message, about; bounds what each of many followers holds
-	chunkLines    = 1024      // in one message: a decoded line takes far more room than an empty one on the wire
-	maxLineBytes  = 1 << 20   // of one line with its names; no message takes more
-	payloadMargin = 8 << 10   // for the frame's header and the subject, below an outside server's limit
+	chunkBytes    = 64 << 10 // of lines in one message, about; bounds what each of many followers holds
+	chunkLines    = 512      // in one message: a decoded line takes far more room than an empty one on the wire
+	maxLineBytes  = 1 << 20  // of one line with its names; no message takes more
+	payloadMargin = 8 << 10  // for the frame's header and the subject, below an outside server's limit
 )
 
 // splitter cuts a frame into messages.
@@ -17,7 +17,7 @@ type splitter struct {
 	at     int    // next line to go
 	next   uint64 // sequence after the last line that went
 	limit  int    // of one line, bytes
-	lines  []byte // scratch
+	lines  []byte // scratch, which the job keeps for its next frame
 	issued bool
 }
 

@@ -53,7 +53,7 @@ func (c *Conn) streamConfigs() []jetstream.StreamConfig {
 	jobs, outcomes := once, once
 	jobs.Name, jobs.Subjects = streamJobs, []string{subjectJobs + ">"}
 	outcomes.Name, outcomes.Subjects = streamOutcomes, []string{subjectOutcomes + ">"}
-	return []jetstream.StreamConfig{jobs, outcomes, {
+	logs := jetstream.StreamConfig{
 		Name:      streamLogs,
 		Subjects:  []string{subjectLogs + "*"},
 		Retention: jetstream.LimitsPolicy,
@@ -61,19 +61,22 @@ func (c *Conn) streamConfigs() []jetstream.StreamConfig {
 		Discard:   jetstream.DiscardOld,
 		MaxBytes:  maxLog,
 		Replicas:  replicas,
-	}}
+	}
+	if c.engine != nil {
+		logs.PersistMode = jetstream.AsyncPersistMode // see barrier; an outside server has its own ways
+	}
+	return []jetstream.StreamConfig{jobs, outcomes, logs}
 }
 
-// ensureStreams makes the streams that are missing. Existing ones are brought up to date, but for the log stream on an
-// outside server when no size was configured: a worker must not undo what the server set.
+// ensureStreams makes the streams that are missing and brings the others up to date.
 func (c *Conn) ensureStreams(ctx context.Context) error {
 	for _, cfg := range c.streamConfigs() {
-		keep := c.engine == nil && cfg.Name == streamLogs && c.cfg.MaxLogBytes == 0
-		if keep {
-			if _, err := c.js.Stream(ctx, cfg.Name); !errors.Is(err, jetstream.ErrStreamNotFound) {
-				if err != nil {
-					return err
-				}
+		if c.engine == nil && cfg.Name == streamLogs {
+			exists, err := c.adoptLogs(ctx)
+			if err != nil {
+				return err
+			}
+			if exists {
 				continue
 			}
 		}
@@ -82,6 +85,25 @@ func (c *Conn) ensureStreams(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// adoptLogs sets the size of an outside server's log stream when one was configured and leaves the rest of it alone: a
+// worker must not undo what the server set.
+func (c *Conn) adoptLogs(ctx context.Context) (exists bool, err error) {
+	stream, err := c.js.Stream(ctx, streamLogs)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	cfg := stream.CachedInfo().Config
+	if c.cfg.MaxLogBytes == 0 || cfg.MaxBytes == c.cfg.MaxLogBytes {
+		return true, nil
+	}
+	cfg.MaxBytes = c.cfg.MaxLogBytes
+	_, err = c.js.UpdateStream(ctx, cfg)
+	return true, err
 }
 
 // publish stores data under subject once: another message with the same ID, or one still kept under subject, makes it a

@@ -29,10 +29,10 @@ func archive(t *testing.T, members ...member) []byte {
 	w := tar.NewWriter(&b)
 	for _, m := range members {
 		h := &tar.Header{Name: m.name, Typeflag: m.typ, Linkname: m.link, Mode: m.mode, Uid: m.uid, ModTime: m.time}
-		switch {
-		case m.typ == 0:
+		switch m.typ {
+		case 0:
 			h.Typeflag = tar.TypeReg
-		case m.typ == tar.TypeXGlobalHeader:
+		case tar.TypeXGlobalHeader:
 			h = &tar.Header{Typeflag: m.typ, PAXRecords: map[string]string{"comment": m.body}}
 			m.body = ""
 		}

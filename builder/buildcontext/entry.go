@@ -30,7 +30,8 @@ type entry struct {
 	size    int64
 	mode    fs.FileMode
 	time    time.Time
-	replace bool // the archive had something at this name before
+	replace bool     // the archive had something at this name before
+	implied []string // folders above it that the archive has not listed, from the top
 }
 
 // rules judges entries one by one. It remembers what each name is by a hash of the name, so that its memory is bounded
@@ -67,7 +68,7 @@ func (r *rules) judge(h *tar.Header) (*entry, error) {
 		}
 		return nil, refuse(model.CodeContextMalformed, "The build context has a root that is no folder. Make the archive of a folder.")
 	}
-	e := &entry{name: name, kind: k, mode: fs.FileMode(h.Mode & 0o777), time: clampTime(h.ModTime)} //nolint:gosec // nine bits
+	e := &entry{name: name, kind: k, mode: fs.FileMode(h.Mode & 0o777), time: clampTime(h.ModTime)}
 	if err := r.count(h, e); err != nil {
 		return nil, err
 	}
@@ -159,7 +160,7 @@ func (r *rules) link(h *tar.Header, e *entry) error {
 		if err != nil {
 			return err
 		}
-		if err := r.parents(target, false); err != nil {
+		if err := r.parents(target, nil); err != nil {
 			return err
 		}
 		k := r.kinds[r.key(target)]
@@ -173,7 +174,7 @@ func (r *rules) link(h *tar.Header, e *entry) error {
 
 // place checks that the entry can stand where it wants to, and remembers it.
 func (r *rules) place(e *entry) error {
-	if err := r.parents(e.name, true); err != nil {
+	if err := r.parents(e.name, &e.implied); err != nil {
 		return err
 	}
 	key := r.key(e.name)
@@ -191,8 +192,9 @@ func (r *rules) place(e *entry) error {
 	return nil
 }
 
-// parents refuses a name below a link or a file. With add, folders that the archive does not list are remembered.
-func (r *rules) parents(name string, add bool) error {
+// parents refuses a name below a link or a file. Folders that the archive does not list are remembered and added to
+// implied, unless that is nil.
+func (r *rules) parents(name string, implied *[]string) error {
 	for i, c := range name {
 		if c != '/' {
 			continue
@@ -205,11 +207,12 @@ func (r *rules) parents(name string, add bool) error {
 			return escapes(name, "runs through the link "+show(parent))
 		case k != 0:
 			return refuse(model.CodeContextMalformed, "The build context has %q below %q, which is a file. Make the archive anew.", show(name), show(parent))
-		case add:
+		case implied != nil:
 			if err := r.inode(); err != nil {
 				return err
 			}
 			r.kinds[key] = kindDir
+			*implied = append(*implied, parent)
 		}
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"syscall"
 
 	"cooper/internal/model"
@@ -55,8 +54,8 @@ func (f *folder) take(e *entry, content io.Reader) error {
 }
 
 func (f *folder) put(e *entry, content io.Reader) error {
-	if parent := path.Dir(e.name); parent != "." {
-		if err := f.root.MkdirAll(parent, newDir); err != nil {
+	for _, parent := range e.implied {
+		if err := f.mkdir(parent, newDir); err != nil {
 			return err
 		}
 	}
@@ -86,10 +85,15 @@ func (f *folder) dir(e *entry) error {
 			}
 		}
 	}
-	if err := f.root.Mkdir(e.name, newDir); err != nil && !errors.Is(err, fs.ErrExist) {
+	return f.mkdir(e.name, e.mode|ownDir)
+}
+
+// mkdir makes a folder, or takes the one that is there, with exactly this mode: the process's umask is not the archive's.
+func (f *folder) mkdir(name string, mode fs.FileMode) error {
+	if err := f.root.Mkdir(name, mode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return f.root.Chmod(e.name, e.mode|ownDir)
+	return f.root.Chmod(name, mode)
 }
 
 func (f *folder) file(e *entry, content io.Reader) error {

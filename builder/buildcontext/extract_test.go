@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,6 +84,17 @@ func TestExtractNormalises(t *testing.T) {
 	at, err := os.Stat(filepath.Join(dir, "d"))
 	require.NoError(t, err)
 	require.Equal(t, os.ModeDir|0o775, at.Mode())
+}
+
+// TestExtractModesAreTheArchives: the same archive must give the same image whatever the server's umask is.
+func TestExtractModesAreTheArchives(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	dir := extract(t, member{name: "implied/listed/", typ: tar.TypeDir, mode: 0o775}, member{name: "implied/listed/file", mode: 0o666})
+	for name, mode := range map[string]os.FileMode{"implied": 0o755, "implied/listed": 0o775, "implied/listed/file": 0o666} {
+		at, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.Equal(t, mode, at.Mode().Perm(), name)
+	}
 }
 
 // TestExtractReplaces: of two entries with one name the later counts, and nothing is written through the earlier.

@@ -204,7 +204,7 @@ func isTar(block []byte) bool {
 			b = ' '
 		}
 		unsigned += int64(b)
-		signed += int64(int8(b)) //nolint:gosec // old tars sum signed bytes
+		signed += int64(int8(b)) // old tars sum signed bytes
 	}
 	if unsigned == ' '*(to-from) && bytes.Count(block, []byte{0}) == blockSize {
 		return true

@@ -17,7 +17,7 @@ import (
 )
 
 // claim makes this process the only user of Root and ends a buildkitd that a former one left there.
-func (d *Daemon) claim() (release func(), err error) {
+func (d *Daemon) claim(ctx context.Context) (release func(), err error) {
 	if err := os.MkdirAll(d.files.root, 0o700); err != nil {
 		return nil, fmt.Errorf("make BuildKit's folder: %w", err)
 	}
@@ -33,7 +33,7 @@ func (d *Daemon) claim() (release func(), err error) {
 		release()
 		return nil, model.Errorf(model.CodeUnavailable, "Another Cooper uses this data directory. Stop it, or give this one its own COOPER_DATA_DIR.").Wrap(err)
 	}
-	if err := d.endFormer(); err != nil {
+	if err := d.endFormer(ctx); err != nil {
 		release()
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (d *Daemon) claim() (release func(), err error) {
 
 // endFormer kills the buildkitd of the pid file if it is alive and runs on our configuration file. The kernel does
 // that when its parent ends; this is for the moment before, and for a parent that hangs.
-func (d *Daemon) endFormer() error {
+func (d *Daemon) endFormer(ctx context.Context) error {
 	text, err := os.ReadFile(d.files.pid)
 	if err != nil {
 		return nil //nolint:nilerr // no pid file, no former daemon
@@ -55,7 +55,7 @@ func (d *Daemon) endFormer() error {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("kill a former buildkitd: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), killGrace)
+	ctx, cancel := context.WithTimeout(ctx, killGrace)
 	defer cancel()
 	for d.ours(pid) {
 		if !pause(ctx, 20*time.Millisecond) {

@@ -49,7 +49,6 @@ type (
 		NetworkMode    string     `toml:"networkMode"`
 		CNIConfigPath  string     `toml:"cniConfigPath,omitempty"`
 		CNIBinaryPath  string     `toml:"cniBinaryPath,omitempty"`
-		CNIPoolSize    int        `toml:"cniPoolSize,omitempty"`
 		BridgeName     string     `toml:"bridgeName,omitempty"`
 		BridgeSubnet   string     `toml:"bridgeSubnet,omitempty"`
 		GCPolicy       []gcPolicy `toml:"gcpolicy,omitempty"`
@@ -66,9 +65,6 @@ type (
 		Insecure *bool    `toml:"insecure,omitempty"`
 	}
 )
-
-// maxPool bounds how many network namespaces are kept ready for RUN steps.
-const maxPool = 8
 
 // configText is the whole buildkitd.toml. Frontends other than the built-in Dockerfile one, insecure entitlements and
 // devices are off, so that they are refused whoever asks the daemon.

@@ -75,8 +75,8 @@ type Daemon struct {
 
 // layout is where everything of one daemon lies.
 type layout struct {
-	root, config, pid, lock, state, tmp, plugins, cniConfig string
-	socket, trace                                           string
+	root, config, pid, lock, state, broken, tmp, plugins, cniConfig string
+	socket, trace                                                   string
 }
 
 // New checks cfg and returns a daemon that is not running yet. Nothing is written before Run.
@@ -144,6 +144,7 @@ func layoutOf(root, socket, id string) (layout, error) {
 		pid:       filepath.Join(root, "buildkitd.pid"),
 		lock:      filepath.Join(root, "cooper.lock"),
 		state:     filepath.Join(root, "state"),
+		broken:    filepath.Join(root, "broken"),
 		tmp:       filepath.Join(root, "tmp"),
 		plugins:   filepath.Join(root, "cni"),
 		cniConfig: filepath.Join(root, "cni.conflist"),

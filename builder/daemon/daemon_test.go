@@ -322,7 +322,7 @@ func TestFormerDaemonIsEnded(t *testing.T) {
 			if tc.dies {
 				go func() { _ = cmd.Wait(); close(done) }()
 			}
-			require.NoError(t, d.endFormer())
+			require.NoError(t, d.endFormer(t.Context()))
 			if tc.dies {
 				<-done
 				assert.False(t, cmd.ProcessState.Success())

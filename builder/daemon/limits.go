@@ -80,7 +80,7 @@ func (l *limits) set(pattern, value string) error {
 	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // the kernel's usual mode
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0) //nolint:gosec // a file of the kernel's
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (l *limits) events() (oom, pids int64) {
 
 // counter reads one line of a file of "name value" lines; 0 when it is not there.
 func counter(path, name string) int64 {
-	text, err := os.ReadFile(path) //nolint:gosec // a file of the kernel's
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return 0
 	}

@@ -111,6 +111,8 @@ func (n *network) prepare(ctx context.Context, files layout) error {
 
 // configure writes the network into BuildKit's configuration. With nft the bridge is configured here, so that the
 // filter and the address translation are one table of our own and a killed daemon leaves no rules behind per container.
+// No pool of namespaces is asked for: BuildKit would fill one for its proxy, too, and leave interfaces behind when it is
+// killed at that. It keeps one ready all the same, and those that steps have used for five minutes.
 func (n *network) configure(oci *ociTable, files layout) {
 	switch {
 	case n.mode() == modeHost:
@@ -124,7 +126,6 @@ func (n *network) configure(oci *ociTable, files layout) {
 		oci.CNIConfigPath = files.cniConfig
 	}
 	oci.CNIBinaryPath = files.plugins
-	oci.CNIPoolSize = min(max(oci.MaxParallelism, 1), maxPool)
 }
 
 // cniConfig is the network as the CNI plugins are told of it. Source: CNI specification 1.0.0, section 1.

@@ -2,13 +2,16 @@ package daemon
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +22,7 @@ import (
 // listener accepts on every address of this machine and counts.
 func listener(t *testing.T) (port int, hits *atomic.Int64) {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0") //nolint:gosec,noctx // every address is the point
+	l, err := net.Listen("tcp", ":0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	hits = new(atomic.Int64)
@@ -60,7 +63,7 @@ func TestBuildCannotReachThisMachine(t *testing.T) {
 	for _, a := range own {
 		if netip.MustParseAddr(a).Is4() {
 			dials++
-			c, err := net.DialTimeout("tcp", net.JoinHostPort(a, fmt.Sprint(port)), time.Second) //nolint:noctx // has a limit
+			c, err := net.DialTimeout("tcp", net.JoinHostPort(a, fmt.Sprint(port)), time.Second)
 			require.NoError(t, err, "the listener does not answer at all")
 			_ = c.Close()
 		}
@@ -83,22 +86,22 @@ func TestBuildCannotReachThisMachine(t *testing.T) {
 func namespace(t *testing.T, name, here, there string) {
 	t.Helper()
 	ip := func(args ...string) {
-		out, err := exec.Command("ip", args...).CombinedOutput() //nolint:noctx // at once
+		out, err := exec.Command("ip", args...).CombinedOutput()
 		require.NoError(t, err, "ip %v: %s", args, out)
 	}
 	ip("netns", "add", name)
-	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() }) //nolint:noctx // at once
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
 	ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
 	ip("addr", "add", here+"/24", "dev", name)
 	ip("link", "set", name, "up")
 	ip("-n", name, "addr", "add", there+"/24", "dev", "eth0")
 	ip("-n", name, "link", "set", "eth0", "up")
 	ip("-n", name, "link", "set", "lo", "up")
-	server := exec.Command("ip", "netns", "exec", name, "/bin/busybox", "nc", "-ll", "-p", "7001", "-e", "/bin/busybox", "echo", "ANSWER") //nolint:noctx // killed below
+	server := exec.Command("ip", "netns", "exec", name, "/bin/busybox", "nc", "-ll", "-p", "7001", "-e", "/bin/busybox", "echo", "ANSWER")
 	require.NoError(t, server.Start())
 	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
 	require.Eventually(t, func() bool {
-		c, err := net.DialTimeout("tcp", there+":7001", time.Second) //nolint:noctx // has a limit
+		c, err := net.DialTimeout("tcp", there+":7001", time.Second)
 		if err == nil {
 			_ = c.Close()
 		}
@@ -147,7 +150,7 @@ func TestBuildCannotReachAnotherBuild(t *testing.T) {
 	require.True(t, d.network.subnet.Contains(netip.MustParseAddr(v4)))
 	// Both are on the bridge: this machine, which is its gateway, does reach the first one.
 	require.Eventually(t, func() bool {
-		c, err := net.DialTimeout("tcp", v4+":7000", time.Second) //nolint:noctx // has a limit
+		c, err := net.DialTimeout("tcp", v4+":7000", time.Second)
 		if err == nil {
 			_ = c.Close()
 		}
@@ -223,7 +226,10 @@ func TestWithoutParts(t *testing.T) {
 		{"no nft", func(n *network) { n.tools.nft = "" }, "bridge", false, "nftables"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := start(t, Config{}, func(d *Daemon) { tc.mutate(d.network) })
+			d := start(t, Config{}, func(d *Daemon) {
+				tc.mutate(d.network)
+				t.Cleanup(func() { removeFirewallRules(t, d.network.bridge) })
+			})
 			s := d.State()
 			assert.True(t, s.Ready)
 			assert.Equal(t, tc.network, s.Network)
@@ -234,4 +240,40 @@ func TestWithoutParts(t *testing.T) {
 			assert.Contains(t, out, "runs-42")
 		})
 	}
+}
+
+// removeFirewallRules takes away what the CNI firewall plugin never does: two rules for each bridge that it has seen.
+func removeFirewallRules(t *testing.T, bridge string) {
+	t.Helper()
+	rules, err := exec.Command("iptables", "-w", "-S").Output()
+	require.NoError(t, err)
+	for rule := range strings.Lines(string(rules)) {
+		if args, ok := strings.CutPrefix(rule, "-A "); ok && strings.Contains(rule, " "+bridge+" ") {
+			out, err := exec.Command("/bin/sh", "-c", "iptables -w -D "+args).CombinedOutput()
+			require.NoError(t, err, string(out))
+		}
+	}
+}
+
+// TestForwardPastIptables runs in a network namespace of its own, whose iptables drops what it does not know.
+func TestForwardPastIptables(t *testing.T) {
+	runtime.LockOSThread() // for good: the thread ends with the test, and the namespace with it
+	require.NoError(t, syscall.Unshare(syscall.CLONE_NEWNET), "needs root")
+	n := newNetwork("abcdef", searchPath(nil), nil, slog.New(slog.DiscardHandler))
+	require.NotEmpty(t, n.tools.iptables, "iptables is missing: run make setup")
+	rules := func() string {
+		out, err := output(t.Context(), n.tools.iptables, "-w", "-S", "FORWARD")
+		require.NoError(t, err)
+		return out
+	}
+	require.NoError(t, n.forward(t.Context(), true))
+	require.Equal(t, "-P FORWARD ACCEPT\n", rules(), "rules where none are needed")
+
+	require.NoError(t, run(t.Context(), "", n.tools.iptables, "-w", "-P", "FORWARD", "DROP"))
+	for range 2 {
+		require.NoError(t, n.forward(t.Context(), true))
+		require.Equal(t, "-P FORWARD DROP\n-A FORWARD -o cooperabcdef -j ACCEPT\n-A FORWARD -i cooperabcdef -j ACCEPT\n", rules())
+	}
+	require.NoError(t, n.forward(t.Context(), false))
+	require.Equal(t, "-P FORWARD DROP\n", rules())
 }

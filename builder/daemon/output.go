@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,15 +16,15 @@ const maxLine = 16 << 10
 
 // lines turns what buildkitd writes into records of our log, a line at a time.
 type lines struct {
-	ctx context.Context //nolint:containedctx // an io.Writer gets none with each call
-	log *slog.Logger
+	stopping func() bool // it was told to stop, and says so with a stack
+	log      *slog.Logger
 
 	mu   sync.Mutex
 	rest []byte
 }
 
 func newLines(ctx context.Context, log *slog.Logger) *lines {
-	return &lines{ctx: ctx, log: log.With("part", "buildkitd")}
+	return &lines{stopping: func() bool { return ctx.Err() != nil }, log: log.With("from", "buildkitd")}
 }
 
 // Write never fails: a log that cannot be written must not end the daemon.
@@ -55,30 +56,42 @@ func (l *lines) emit() {
 	line := bytes.TrimSpace(l.rest)
 	if len(line) > 0 {
 		level, msg, attrs := parseLine(line)
-		if l.ctx.Err() != nil || expected(msg) {
-			level = min(level, slog.LevelInfo) // it was told to stop, and says so with a stack
+		if l.stopping() || expected(msg) {
+			level = min(level, slog.LevelInfo)
 		}
-		l.log.LogAttrs(context.WithoutCancel(l.ctx), level, msg, attrs...)
+		l.at(level)(msg, attrs...)
 	}
 	l.rest = l.rest[:0]
 }
 
+func (l *lines) at(level slog.Level) func(string, ...any) {
+	switch level {
+	case slog.LevelDebug:
+		return l.log.Debug
+	case slog.LevelInfo:
+		return l.log.Info
+	case slog.LevelWarn:
+		return l.log.Warn
+	default:
+		return l.log.Error
+	}
+}
+
 // parseLine reads a line of logrus' JSON. Any other line is said to be a warning: it comes from the shell, from runc
 // or from a crash.
-func parseLine(line []byte) (slog.Level, string, []slog.Attr) {
+func parseLine(line []byte) (slog.Level, string, []any) {
 	var fields map[string]any
 	if err := json.Unmarshal(line, &fields); err != nil {
 		return slog.LevelWarn, string(line), nil
 	}
 	msg, _ := fields["msg"].(string)
 	level, _ := fields["level"].(string)
-	var attrs []slog.Attr
-	for k, v := range fields {
+	var attrs []any
+	for _, k := range slices.Sorted(maps.Keys(fields)) {
 		if k != "msg" && k != "level" && k != "time" {
-			attrs = append(attrs, slog.Any(k, v))
+			attrs = append(attrs, slog.Any(k, fields[k]))
 		}
 	}
-	slices.SortFunc(attrs, func(a, b slog.Attr) int { return strings.Compare(a.Key, b.Key) })
 	return levelOf(level), msg, attrs
 }
 

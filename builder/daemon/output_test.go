@@ -17,15 +17,15 @@ func TestLines(t *testing.T) {
 		writes []string
 		want   string
 	}{
-		{"logrus", []string{`{"level":"info","msg":"hello","time":"x","b":1,"a":"2"}` + "\n"}, "level=INFO msg=hello part=buildkitd a=2 b=1\n"},
-		{"warning", []string{`{"level":"warning","msg":"w"}` + "\n"}, "level=WARN msg=w part=buildkitd\n"},
-		{"fatal", []string{`{"level":"fatal","msg":"f"}` + "\n"}, "level=ERROR msg=f part=buildkitd\n"},
-		{"expected", []string{`{"level":"error","msg":"/a/Solve returned error: x"}` + "\n"}, "level=INFO msg=\"/a/Solve returned error: x\" part=buildkitd\n"},
-		{"not JSON", []string{"sh: mount: not found\n"}, "level=WARN msg=\"sh: mount: not found\" part=buildkitd\n"},
-		{"in pieces, with no end", []string{"on", "e\ntw", "o"}, "level=WARN msg=one part=buildkitd\nlevel=WARN msg=two part=buildkitd\n"},
+		{"logrus", []string{`{"level":"info","msg":"hello","time":"x","b":1,"a":"2"}` + "\n"}, "level=INFO msg=hello from=buildkitd a=2 b=1\n"},
+		{"warning", []string{`{"level":"warning","msg":"w"}` + "\n"}, "level=WARN msg=w from=buildkitd\n"},
+		{"fatal", []string{`{"level":"fatal","msg":"f"}` + "\n"}, "level=ERROR msg=f from=buildkitd\n"},
+		{"expected", []string{`{"level":"error","msg":"/a/Solve returned error: x"}` + "\n"}, "level=INFO msg=\"/a/Solve returned error: x\" from=buildkitd\n"},
+		{"not JSON", []string{"sh: mount: not found\n"}, "level=WARN msg=\"sh: mount: not found\" from=buildkitd\n"},
+		{"in pieces, with no end", []string{"on", "e\ntw", "o"}, "level=WARN msg=one from=buildkitd\nlevel=WARN msg=two from=buildkitd\n"},
 		{"blank", []string{"\n \r\n"}, ""},
-		{"control characters", []string{"a\x1b]0;x\x07b\n"}, "level=WARN msg=\"a\\x1b]0;x\\ab\" part=buildkitd\n"},
-		{"too long", []string{strings.Repeat("x", maxLine+5) + "\nnext\n"}, "level=WARN msg=" + strings.Repeat("x", maxLine) + " part=buildkitd\nlevel=WARN msg=next part=buildkitd\n"},
+		{"control characters", []string{"a\x1b]0;x\x07b\n"}, "level=WARN msg=\"a\\x1b]0;x\\ab\" from=buildkitd\n"},
+		{"too long", []string{strings.Repeat("x", maxLine+5) + "\nnext\n"}, "level=WARN msg=" + strings.Repeat("x", maxLine) + " from=buildkitd\nlevel=WARN msg=next from=buildkitd\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got bytes.Buffer
@@ -45,7 +45,7 @@ func TestLines(t *testing.T) {
 		var got bytes.Buffer
 		_, err := newLines(ctx, plainLogger(&got)).Write([]byte("stack\n"))
 		require.NoError(t, err)
-		assert.Equal(t, "level=INFO msg=stack part=buildkitd\n", got.String())
+		assert.Equal(t, "level=INFO msg=stack from=buildkitd\n", got.String())
 	})
 }
 

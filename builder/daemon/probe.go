@@ -96,6 +96,7 @@ func (d *Daemon) probe(ctx context.Context) error {
 // opened makes the socket ours alone and tells the world. The trace socket goes: BuildKit mounts it into every step
 // for as long as it is there, and a build must not talk to the daemon.
 func (d *Daemon) opened(c *child) {
+	c.answered = true
 	if err := os.Chmod(d.files.socket, 0o600); err != nil {
 		d.cfg.Log.Warn("BuildKit's socket keeps its mode", "error", err)
 	}

@@ -29,6 +29,8 @@ type child struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it and all its output have ended
 	err  error         // how it ended; read after done
+
+	answered bool // it was ready once; the supervisor's own
 }
 
 // startChild starts buildkitd as the first process of its own PID namespace: the kernel kills every process in there

@@ -47,7 +47,9 @@ func chooseSubnet(id string, taken []netip.Prefix) (netip.Prefix, error) {
 		for i := range count {
 			n := (first + i) % count
 			base := pool.Addr().As4()
-			p := netip.PrefixFrom(netip.AddrFrom4([4]byte{base[0], base[1] + byte(n>>8), byte(n), 0}), 24)
+			base[1] += byte(n >> 8 & 0xff)
+			base[2] = byte(n & 0xff)
+			p := netip.PrefixFrom(netip.AddrFrom4(base), 24)
 			if !slices.ContainsFunc(taken, p.Overlaps) {
 				return p, nil
 			}

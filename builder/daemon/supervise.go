@@ -14,8 +14,8 @@ import (
 
 // How a child that ended is started again, and how long a clean stop may take.
 const (
-	backoffMin   = 200 * time.Millisecond
-	backoffMax   = 15 * time.Second
+	backoffFirst = 200 * time.Millisecond
+	backoffLast  = 15 * time.Second
 	backoffReset = time.Minute // up for this long, and the next wait is the shortest again
 	stopGrace    = 10 * time.Second
 )
@@ -24,7 +24,7 @@ const (
 // at once when it cannot even try: another Cooper uses Root, or Root cannot be written.
 func (d *Daemon) Run(ctx context.Context) error {
 	defer d.update(func(s *State) { d.ended, s.Ready, s.PID = true, false, 0 })
-	release, err := d.claim()
+	release, err := d.claim(ctx)
 	if err != nil {
 		return err
 	}
@@ -33,15 +33,22 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return err
 	}
 	defer d.clean(context.WithoutCancel(ctx))
-	delay := backoffMin
+	delay, mute := backoffFirst, 0
 	for {
+		if mute >= muteStarts || damaged(d.files.state) {
+			mute = 0
+			d.discardState()
+		}
 		began := time.Now()
-		err := d.once(ctx)
+		answered, err := d.once(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
+		if mute++; answered {
+			mute = 0
+		}
 		if time.Since(began) >= backoffReset {
-			delay = backoffMin
+			delay = backoffFirst
 		}
 		d.update(func(s *State) {
 			s.Ready, s.PID, s.Restarts = false, 0, s.Restarts+1
@@ -51,29 +58,30 @@ func (d *Daemon) Run(ctx context.Context) error {
 		if !pause(ctx, delay) {
 			return nil
 		}
-		delay = min(2*delay, backoffMax)
+		delay = min(2*delay, backoffLast)
 	}
 }
 
-// once runs one child to its end. When ctx ends it stops the child.
-func (d *Daemon) once(ctx context.Context) error {
+// once runs one child to its end, and says whether it ever answered. When ctx ends it stops the child.
+func (d *Daemon) once(ctx context.Context) (answered bool, err error) {
 	d.isolate(ctx)
 	if err := d.limits.apply(); err != nil {
 		d.cfg.Log.Warn("RUN steps have no limit of memory or processes", "error", err)
 	}
 	if err := d.writeConfig(); err != nil {
-		return err
+		return false, err
 	}
 	out := newLines(ctx, d.cfg.Log)
 	defer out.flush()
 	c, err := startChild(d.cfg.Binary, d.files.config, d.childEnv(), out)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := os.WriteFile(d.files.pid, []byte(strconv.Itoa(c.pid())), 0o600); err != nil {
 		d.cfg.Log.Warn("BuildKit's process number cannot be written", "error", err)
 	}
-	return d.follow(ctx, c)
+	err = d.follow(ctx, c)
+	return c.answered, err
 }
 
 func (d *Daemon) follow(ctx context.Context, c *child) error {
@@ -104,6 +112,7 @@ func (d *Daemon) follow(ctx context.Context, c *child) error {
 
 // prepare makes the folders and takes away what a daemon that was killed has left.
 func (d *Daemon) prepare(ctx context.Context) error {
+	d.removeBroken()
 	if err := os.RemoveAll(d.files.tmp); err != nil {
 		return fmt.Errorf("clear BuildKit's temporary folder: %w", err)
 	}

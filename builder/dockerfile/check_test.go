@@ -3,6 +3,7 @@ package dockerfile
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -87,6 +88,7 @@ func TestParseErrors(t *testing.T) {
 		{name: "variable in --from", text: "ARG S=a\nFROM scratch\nCOPY --from=$S a b\n", code: model.CodeDockerfileParse, line: 3, says: []string{"FROM $S AS NAME"}},
 		{name: "URL in COPY", text: "FROM scratch\nCOPY https://example.com/a /\n", code: model.CodeDockerfileParse, line: 2, says: []string{"ADD"}},
 		{name: "required variable", text: "ARG V\nFROM debian:${V:?choose-one}\n", code: model.CodeDockerfileParse, line: 2, says: []string{"choose-one"}},
+		{name: "required variable of a stage from nothing", text: "FROM scratch\nENV A=${B:?no-B}\n", code: model.CodeDockerfileParse, line: 2, says: []string{"no-B"}},
 		{name: "bad substitution", text: "FROM scratch\nENV A=${B\n", code: model.CodeDockerfileParse, line: 2, says: []string{"${B"}},
 		{name: "escape directive", text: "# escape=x\nFROM scratch\n", code: model.CodeDockerfileParse, line: 1, says: []string{"escape"}},
 		{name: "directive twice", text: "# escape=\\\n# escape=`\nFROM scratch\n", code: model.CodeDockerfileParse, line: 2, says: []string{"only one escape"}},
@@ -109,10 +111,22 @@ func TestTooComplex(t *testing.T) {
 		{name: "B51 instructions", text: "FROM scratch\n" + strings.Repeat("USER 0\n", 100_000), code: model.CodeDockerfileTooComplex},
 		{name: "B51 one instruction too many", text: "FROM scratch\n" + strings.Repeat("USER 0\n", maxInstructions), code: model.CodeDockerfileTooComplex},
 		{name: "doubling variables", text: chain, code: model.CodeDockerfileTooComplex, line: 10},
+		{name: "triggers times stages", text: "FROM scratch AS a\n" + strings.Repeat("ONBUILD USER 0\n", 100) + strings.Repeat("FROM a\n", 100), code: model.CodeDockerfileTooComplex, line: 152},
+		{name: "heredocs", text: "FROM scratch\nRUN " + strings.Repeat(strings.Repeat("<<A ", 1000)+"\\\n", 11), code: model.CodeDockerfileTooComplex},
+		{name: "nested variables", text: "FROM scratch\nENV A=" + strings.Repeat(strings.Repeat("${A:-", 1000)+"\\\n", 11), code: model.CodeDockerfileTooComplex},
+		{name: "variables", text: "FROM scratch\nENV" + manyVariables(maxVariables+1) + "\n", code: model.CodeDockerfileTooComplex, line: 2},
 		{name: "growing pattern", text: "ARG A=" + strings.Repeat("x", 5000) + "\nFROM debian:${A//?/" + strings.Repeat("y", 100) + "}\n", code: model.CodeDockerfileTooComplex, line: 2},
 	} {
 		t.Run(r.name, r.run)
 	}
+}
+
+func manyVariables(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, " V%d=", i)
+	}
+	return b.String()
 }
 
 func TestTargets(t *testing.T) {
@@ -160,6 +174,7 @@ func TestAccepted(t *testing.T) {
 		{name: "B54 ARG of that name", text: "ARG BUILDKIT_SYNTAX=evil/fe\nFROM scratch\nARG BUILDKIT_SYNTAX\n"},
 		{name: "network none and default", text: "FROM debian\nRUN --network=none --security=sandbox true\nRUN --network=default true\n"},
 		{name: "variable that only the base has", text: "FROM debian\nADD https://$HOST/x /x\nRUN --mount=type=$T,id=$I true\n"},
+		{name: "required variable that only the base has", text: "FROM debian\nENV A=${B:?no-B}\nRUN --mount=type=cache,target=${C:?no-C} true\n"},
 		{name: "automatic variables", text: "FROM --platform=$BUILDPLATFORM debian AS b\nFROM --platform=linux/$TARGETARCH debian:$TARGETARCH\n"},
 		{name: "MAINTAINER", text: "FROM scratch\nMAINTAINER a\n"},
 		{name: "empty continuation line", text: "FROM scratch\nRUN a \\\n\n  b\n"},

@@ -29,21 +29,29 @@ func (w *walk) command(c instructions.Command, at step) error {
 	return nil
 }
 
-// env sets variables. All of one line see the values from before the line. One whose value only the build knows
-// becomes unknown itself.
+// env sets variables. All of one line see the values from before the line.
 func (w *walk) env(c *instructions.EnvCommand, at step) error {
-	before := at.scope.clone()
+	type setting struct {
+		key, value string
+		known      bool
+	}
+	var settings []setting
 	for _, kv := range c.Env {
-		key, keyKnown, err := w.expand(kv.Key, before, at.line)
+		key, keyKnown, err := w.expand(kv.Key, *at.scope, at.line)
 		if err != nil {
 			return err
 		}
-		value, known, err := w.expand(kv.Value, before, at.line)
+		value, known, err := w.expand(kv.Value, *at.scope, at.line)
 		if err != nil {
 			return err
 		}
 		if keyKnown {
-			at.scope.set(key, value, known)
+			settings = append(settings, setting{key, value, known})
+		}
+	}
+	for _, s := range settings {
+		if err := at.scope.set(s.key, s.value, s.known); err != nil {
+			return parseOrOurs(err, at.line)
 		}
 	}
 	return nil
@@ -51,33 +59,33 @@ func (w *walk) env(c *instructions.EnvCommand, at step) error {
 
 func (w *walk) arg(c *instructions.ArgCommand, at step) error {
 	for _, kv := range c.Args {
-		if v, ok := w.options.BuildArgs[kv.Key]; ok {
-			at.scope.set(kv.Key, v, true)
-			continue
+		v, known, err := w.argValue(kv, at)
+		if err == nil && v != nil {
+			err = at.scope.set(kv.Key, *v, known)
 		}
-		value := kv.Value
-		if value == nil {
-			v, ok := w.global.vars[kv.Key]
-			if !ok {
-				continue
-			}
-			value = &v
-		}
-		v, known, err := w.expand(*value, *at.scope, at.line)
 		if err != nil {
-			return err
+			return parseOrOurs(err, at.line)
 		}
-		at.scope.set(kv.Key, v, known)
 	}
 	return nil
 }
 
-func (s *scope) set(key, value string, known bool) {
-	if known {
-		s.vars[key] = value
-	} else {
-		delete(s.vars, key)
+// argValue is what an ARG of a stage comes to, nil when nothing sets it. The request goes before the default, and the
+// default before an ARG of that name at the file's head.
+func (w *walk) argValue(kv instructions.KeyValuePairOptional, at step) (value *string, known bool, err error) {
+	if v, ok := w.options.BuildArgs[kv.Key]; ok {
+		return &v, true, nil
 	}
+	value = kv.Value
+	if value == nil {
+		v, ok := w.global.vars[kv.Key]
+		if !ok {
+			return nil, false, nil
+		}
+		value = &v
+	}
+	v, known, err := w.expand(*value, *at.scope, at.line)
+	return &v, known, err
 }
 
 func (w *walk) copy(c *instructions.CopyCommand, at step) error {
@@ -172,7 +180,7 @@ func (w *walk) mounts(c *instructions.RunCommand, at step) error {
 	allKnown := true
 	err := c.Expand(func(word string) (string, error) {
 		out, known, err := w.expander.word(word, *at.scope)
-		allKnown = allKnown && (known || err != nil)
+		allKnown = allKnown && (known || err != nil) // an error here is the word's own
 		return out, err
 	})
 	if err != nil && (allKnown || model.CodeOf(err) == model.CodeDockerfileTooComplex) {

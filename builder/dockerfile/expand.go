@@ -19,6 +19,8 @@ const (
 	// maxExpanded bounds what all variables of one Dockerfile expand to, so that a chain of doublings ends here and not
 	// in BuildKit's memory.
 	maxExpanded = 32 << 20
+	// maxVariables is how many a stage may have: each stage built on it gets a copy.
+	maxVariables = 2000
 )
 
 var patternForm = regexp.MustCompile(`\$\{[^}/]*/`)
@@ -39,8 +41,8 @@ type expander struct {
 
 func newExpander(escape rune) *expander { return &expander{lex: shell.NewLex(escape)} }
 
-// word expands one word. known is false when a variable in it may have a value that only the build knows. The error is
-// DOCKERFILE_TOO_COMPLEX, or the shell lexer's own.
+// word expands one word. known is false when a variable in it may have a value that only the build knows; then even a
+// ${x:?} of it may come out well. The error is DOCKERFILE_TOO_COMPLEX, or the shell lexer's own.
 func (e *expander) word(word string, s scope) (out string, known bool, err error) {
 	l := lookup{vars: s.vars, left: maxValue}
 	if patternForm.MatchString(word) {
@@ -53,10 +55,24 @@ func (e *expander) word(word string, s scope) (out string, known bool, err error
 	if l.over || e.spent > maxExpanded {
 		return "", false, tooLong()
 	}
-	if err != nil {
-		return "", s.closed, err
+	if known = s.closed || len(res.Unmatched) == 0; !known {
+		return res.Result, false, nil
 	}
-	return res.Result, s.closed || len(res.Unmatched) == 0, nil
+	return res.Result, true, err
+}
+
+// set gives a variable its value. One whose value only the build knows becomes unknown.
+func (s *scope) set(key, value string, known bool) error {
+	if !known {
+		delete(s.vars, key)
+		return nil
+	}
+	s.vars[key] = value
+	if len(s.vars) > maxVariables {
+		return model.FieldErrorf(model.CodeDockerfileTooComplex, field,
+			"The Dockerfile sets more than %d variables. Put them into a file and COPY it.", maxVariables)
+	}
+	return nil
 }
 
 func tooLong() error {

@@ -17,6 +17,8 @@ import (
 const (
 	maxStages       = 200
 	maxInstructions = 5000
+	// maxMarks bounds << and ${ each: the parser's work grows with the first and its stack with the second.
+	maxMarks = 10_000
 )
 
 // file is a parsed Dockerfile.
@@ -27,6 +29,12 @@ type file struct {
 }
 
 func parse(text []byte) (*file, error) {
+	for _, mark := range []string{"<<", "${"} {
+		if n := bytes.Count(text, []byte(mark)); n > maxMarks {
+			return nil, model.FieldErrorf(model.CodeDockerfileTooComplex, field,
+				"The Dockerfile has %s %d times; at most %d are allowed. Move its scripts into the build context and COPY them.", mark, n, maxMarks)
+		}
+	}
 	tree, err := parser.Parse(bytes.NewReader(text))
 	if err != nil {
 		return nil, parseError(err)

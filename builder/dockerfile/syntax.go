@@ -113,7 +113,9 @@ func directiveLines(lines []textLine) (from, to int) {
 	if len(lines) > 0 && bytes.HasPrefix(lines[0].text, []byte("#!")) {
 		from = 1
 	}
-	for to = from; to < len(lines) && directiveOf(lines[to].text) != nil; to++ {
+	to = from
+	for to < len(lines) && directiveOf(lines[to].text) != nil {
+		to++
 	}
 	return from, to
 }

@@ -24,6 +24,7 @@ type walk struct {
 	global   scope
 	scopes   []scope
 	earlier  map[string]int // stages so far, as FROM finds them
+	repeated int            // triggers run in stages
 }
 
 // step is an instruction in its place.
@@ -85,6 +86,10 @@ func (w *walk) stage(i int, st instructions.Stage) error {
 	if base >= 0 {
 		sc = w.scopes[base].clone()
 		inherited = w.triggers[base]
+	}
+	if w.repeated += len(inherited); w.repeated > maxInstructions {
+		return model.FieldErrorf(model.CodeDockerfileTooComplex, field,
+			"The Dockerfile's ONBUILD triggers run more than %d times in its stages. Use fewer of them.", maxInstructions).AtLine(line)
 	}
 	for _, c := range inherited {
 		if err := w.command(c, step{stage: i, line: line, scope: &sc}); err != nil {

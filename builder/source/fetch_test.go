@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -59,6 +60,7 @@ func TestFetchGivesTheTreeAsItIs(t *testing.T) {
 		require.NoError(t, os.Symlink(to, filepath.Join(w.dir, link)))
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(w.dir, "run.sh"), []byte("#!/bin/sh\n"), 0o755))
+	require.NoError(t, os.Mkdir(filepath.Join(w.dir, "module"), 0o755))
 	w.git("update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("1", 40)+",module")
 	commit := w.commit(
 		"sub/deep/f", "deep", "long/"+strings.Repeat("n", 200)+"/"+strings.Repeat("m", 200), "long", "name\nwith newline", "x", "*", "star",
@@ -206,10 +208,10 @@ func TestFetchRefusesWhatIsNoCommit(t *testing.T) {
 
 func TestFetchLimits(t *testing.T) {
 	s := newGitServer(t, false)
-	bomb := s.repo(t, "bomb") // 64 MiB of zeros in a pack of some 64 KiB
-	bombed := bomb.commit("zeros", string(make([]byte, 64<<20)))
+	bomb := s.repo(t, "bomb") // 24 MiB of zeros in a pack of some 24 KiB
+	bombed := bomb.commit("zeros", string(make([]byte, 24<<20)))
 	big := s.repo(t, "big")
-	noise := make([]byte, 16<<20)
+	noise := make([]byte, 6<<20)
 	_, _ = rand.Read(noise)
 	bigged := big.commit("noise", string(noise))
 	many := s.repo(t, "many")
@@ -224,9 +226,9 @@ func TestFetchLimits(t *testing.T) {
 		files        int
 		code         model.Code
 	}{
-		"unfolds too large": {"bomb", bombed, 32 << 20, 0, model.CodeRepoTooLarge},
-		"too large":         {"big", bigged, 4 << 20, 0, model.CodeRepoTooLarge},
-		"fits":              {"big", bigged, 32 << 20, 1, ""},
+		"unfolds too large": {"bomb", bombed, 8 << 20, 0, model.CodeRepoTooLarge},
+		"too large":         {"big", bigged, 2 << 20, 0, model.CodeRepoTooLarge},
+		"fits":              {"big", bigged, 8 << 20, 1, ""},
 		"too many files":    {"many", manied, 0, 49, model.CodeRepoTooManyFiles},
 		"as many as may be": {"many", manied, 0, 50, ""},
 	}
@@ -244,14 +246,12 @@ func TestADownloadWithoutEndIsStopped(t *testing.T) {
 	commit := s.repo(t, "r").commit("a", "1")
 	s.around(func(backend http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "git-upload-pack") || r.Header.Get("Git-Protocol") != "" {
-				r.Header.Del("Git-Protocol")
-				if r.Method != http.MethodPost {
-					backend.ServeHTTP(w, r)
-					return
-				}
+			if r.Method == http.MethodPost {
+				endlessPack(w, r)
+				return
 			}
-			endlessPack(w, r)
+			r.Header.Del("Git-Protocol")
+			backend.ServeHTTP(w, r)
 		})
 	})
 	g := newGit(t, func(c *source.GitConfig) { c.MaxBytes = 8 << 20 }, s)
@@ -261,6 +261,7 @@ func TestADownloadWithoutEndIsStopped(t *testing.T) {
 
 // endlessPack answers a fetch with a pack whose one blob, stored without compression, never ends.
 func endlessPack(w http.ResponseWriter, r *http.Request) {
+	asked, err := io.ReadAll(r.Body)
 	w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
 	send := func(b []byte) error {
 		_, err := fmt.Fprintf(w, "%04x\x01%s", len(b)+5, b)
@@ -268,11 +269,14 @@ func endlessPack(w http.ResponseWriter, r *http.Request) {
 	}
 	shallow := "shallow " + strings.Repeat("1", 40)
 	_, _ = fmt.Fprintf(w, "%04x%s0000", len(shallow)+4, shallow)
+	if err != nil || !bytes.Contains(asked, []byte("0009done")) {
+		return // the client has more to say
+	}
 	_, _ = fmt.Fprint(w, "0008NAK\n")
 	// A pack of one object: a blob of 2^40 bytes; a zlib stream of stored blocks.
 	head := append([]byte("PACK\x00\x00\x00\x02\x00\x00\x00\x01"), 0xb0, 0x80, 0x80, 0x80, 0x80, 0x40, 0x78, 0x01)
 	block := append([]byte{0x00, 0x00, 0xf0, 0xff, 0x0f}, bytes.Repeat([]byte("x"), 0xf000)...)
-	for err := send(head); err == nil && r.Context().Err() == nil; {
+	for err = send(head); err == nil && r.Context().Err() == nil; {
 		err = send(block)
 	}
 }
@@ -285,6 +289,7 @@ func TestFetchEndsWithItsContext(t *testing.T) {
 	s.around(func(backend http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost {
+				_, _ = io.Copy(io.Discard, r.Body) // else the server does not see its client go
 				once.Do(func() { close(reached) })
 				<-r.Context().Done()
 				return

@@ -103,7 +103,7 @@ func (a registryAuthorizer) Authorize(ctx context.Context, r *http.Request, acce
 	}
 	for _, want := range access {
 		if !auth.RegistryAllowed(p, want.Type, want.Name, want.Action) {
-			return "", model.Errorf(model.CodeScopeInsufficient, "This key may not %s %s.", want.Action, want.Name)
+			return "", model.Errorf(model.CodeScopeInsufficient, "This key lacks the right to do %q on the %s %q.", want.Action, want.Type, want.Name)
 		}
 	}
 	return p.KeyID, nil

@@ -57,11 +57,15 @@ type server struct {
 	api      *handlers.Server
 	http     *http.Server
 	stopping atomic.Bool
+	// serving is the context of every request; endServing ends those that last as long as their reader likes.
+	serving    context.Context //nolint:containedctx // net/http asks for it through BaseContext
+	endServing context.CancelFunc
 }
 
 // open makes every part from the settings. What it opened before it failed is closed.
 func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, err error) {
 	s := &server{cfg: cfg, log: log}
+	s.serving, s.endServing = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
 			s.close()
@@ -205,8 +209,10 @@ func (s *server) serveHTTP(context.Context) error {
 func (s *server) stopHTTP() {
 	ctx, cancel := context.WithTimeout(context.Background(), httpGrace)
 	defer cancel()
+	end := time.AfterFunc(httpGrace/2, s.endServing) // followers of logs and waiters
+	defer end.Stop()
 	if err := s.http.Shutdown(ctx); err != nil {
-		_ = s.http.Close() // what still runs is a follower, or a client that is too slow
+		_ = s.http.Close() // what still runs is a client that is too slow
 	}
 }
 
@@ -227,6 +233,7 @@ func within(d time.Duration, f func()) {
 
 // close releases whatever was opened.
 func (s *server) close() {
+	s.endServing()
 	var err error
 	if s.listener != nil {
 		_ = s.listener.Close() // already closed when the server ran

@@ -106,13 +106,13 @@ func (s *server) newDaemon() (*daemon.Daemon, error) {
 		Env: config.Environment(), Log: s.log.With("part", "buildkit"),
 	}
 	if s.cfg.Registry == "" {
-		c.Registries = append(c.Registries, daemon.Endpoint{Addr: s.local, PlainHTTP: s.cfg.TLSCert == "", Insecure: true})
+		c.Registries = append(c.Registries, daemon.Endpoint{Addr: s.local, PlainHTTP: s.cfg.TLSCert == "", Insecure: s.cfg.TLSCert != ""})
 		if public := s.cfg.PublicHost(); public != s.local && strings.HasPrefix(s.cfg.PublicURL, "http:") {
-			c.Registries = append(c.Registries, daemon.Endpoint{Addr: public, PlainHTTP: true, Insecure: true})
+			c.Registries = append(c.Registries, daemon.Endpoint{Addr: public, PlainHTTP: true})
 		}
 	} else if s.cfg.RegistryInsecure {
 		host, _, _ := strings.Cut(s.cfg.Registry, "/")
-		c.Registries = append(c.Registries, daemon.Endpoint{Addr: host, PlainHTTP: true, Insecure: true})
+		c.Registries = append(c.Registries, daemon.Endpoint{Addr: host, PlainHTTP: true})
 	}
 	return daemon.New(c)
 }
@@ -124,7 +124,7 @@ func (s *server) mirrors() ([]daemon.Mirror, error) {
 	if s.embedded != nil {
 		for _, host := range s.cfg.MirrorHosts {
 			byHost[host] = append(byHost[host], daemon.Endpoint{
-				Addr: s.local + "/" + embedded.MirrorPath(host), PlainHTTP: s.cfg.TLSCert == "", Insecure: true,
+				Addr: s.local + "/" + embedded.MirrorPath(host), PlainHTTP: s.cfg.TLSCert == "", Insecure: s.cfg.TLSCert != "",
 			})
 		}
 	}
@@ -230,12 +230,23 @@ func (s *server) openAPI(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", s.api)
-	if s.embedded != nil {
-		mux.Handle("/v2/", s.embedded.Handler())
-	}
-	s.http = &http.Server{Handler: mux}
+	s.http = &http.Server{Handler: s.split(), BaseContext: func(net.Listener) context.Context { return s.serving }}
 	handlers.Limits(s.http)
 	return nil
+}
+
+// split sends registry calls to the registry and all others to the API. It is no ServeMux, because that one answers
+// unclean paths with a redirect instead of a refusal.
+func (s *server) split() http.Handler {
+	if s.embedded == nil {
+		return s.api
+	}
+	v2 := s.embedded.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v2/") || r.URL.Path == "/v2" {
+			v2.ServeHTTP(w, r)
+			return
+		}
+		s.api.ServeHTTP(w, r)
+	})
 }

@@ -38,7 +38,7 @@ const (
 
 // site is a registry on a port.
 type site struct {
-	t    *testing.T
+	t    testing.TB
 	url  string
 	host string
 	root string
@@ -82,9 +82,9 @@ func (door) Authorize(_ context.Context, r *http.Request, access []embedded.Acce
 	return "", model.Errorf(model.CodeAuthInvalid, "The key is not known.")
 }
 
-func serve(t *testing.T) *site { return serveAt(t, filepath.Join(t.TempDir(), "registry")) }
+func serve(t testing.TB) *site { return serveAt(t, filepath.Join(t.TempDir(), "registry")) }
 
-func serveAt(t *testing.T, root string) *site {
+func serveAt(t testing.TB, root string) *site {
 	t.Helper()
 	s := &site{t: t, root: root, log: &safeBuffer{}}
 	reg, err := embedded.New(embedded.Config{
@@ -117,8 +117,14 @@ func as(key string) remote.Option {
 
 func admin() remote.Option { return as(adminKey) }
 
+// answer is a response whose body was read.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // do sends a request and returns the answer and its body. A key of "" sends none.
-func (s *site) do(method, path, key string, body io.Reader, header ...string) (*http.Response, string) {
+func (s *site) do(method, path, key string, body io.Reader, header ...string) (answer, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, body)
 	require.NoError(s.t, err)
@@ -133,20 +139,20 @@ func (s *site) do(method, path, key string, body io.Reader, header ...string) (*
 	text, err := io.ReadAll(resp.Body)
 	require.NoError(s.t, err)
 	require.NoError(s.t, resp.Body.Close())
-	return resp, string(text)
+	return answer{resp.StatusCode, resp.Header}, string(text)
 }
 
 // requireRefused checks an answer against the OCI error shape.
-func (s *site) requireRefused(resp *http.Response, body string, status int, code string) {
+func (s *site) requireRefused(resp answer, body string, status int, code string) {
 	s.t.Helper()
 	require.Equal(s.t, status, resp.StatusCode, body)
-	var answer struct {
+	var refused struct {
 		Errors []struct{ Code, Message string }
 	}
-	require.NoError(s.t, json.Unmarshal([]byte(body), &answer), body)
-	require.Len(s.t, answer.Errors, 1, body)
-	require.Equal(s.t, code, answer.Errors[0].Code, body)
-	require.NotEmpty(s.t, answer.Errors[0].Message)
+	require.NoError(s.t, json.Unmarshal([]byte(body), &refused), body)
+	require.Len(s.t, refused.Errors, 1, body)
+	require.Equal(s.t, code, refused.Errors[0].Code, body)
+	require.NotEmpty(s.t, refused.Errors[0].Message)
 	require.NotContains(s.t, body, s.root)
 }
 
@@ -194,6 +200,9 @@ func TestPushPull(t *testing.T) {
 	tags, err := remote.List(tag.Repository, admin())
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"latest", "multi"}, tags)
+	resp, body := s.do("GET", "/v2/team/app-main-image/tags/list?n=99999999999", adminKey, nil)
+	require.Equal(t, http.StatusOK, resp.StatusCode, body)
+	require.JSONEq(t, `{"name":"team/app-main-image","tags":["latest","multi"]}`, body)
 	repos, err := remote.Catalog(t.Context(), tag.Registry, admin())
 	require.NoError(t, err)
 	require.Equal(t, []string{"team/app-main-image"}, repos)

@@ -15,7 +15,8 @@ import (
 // serve hands a request to distribution and mends the answer.
 func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 	x := &exchange{ResponseWriter: w}
-	req = req.WithContext(context.WithValue(req.Context(), exchangeKey{}, x))
+	ctx := context.WithValue(req.Context(), exchangeKey{}, x)
+	req = req.WithContext(ctx)
 	req.Header = req.Header.Clone()
 	// Distribution looks for form values, and would keep a body that says it is a form, before it asks who sends it.
 	// Parameters come in the query only.
@@ -26,7 +27,7 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 	req.Body = &body{ReadCloser: req.Body, exchange: x, manifest: isManifestPut(req)}
 	r.app.ServeHTTP(x, req)
 	if err := x.finish(); err != nil {
-		r.cfg.Log.DebugContext(req.Context(), "registry answer not sent", "err", err)
+		r.cfg.Log.DebugContext(ctx, "registry answer not sent", "err", err)
 	}
 }
 

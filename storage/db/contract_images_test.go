@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -100,13 +101,17 @@ func testImagesPages(t *testing.T, d *DB) {
 // testManyWriters runs whole builds from 64 writers at once, with readers beside them: 2,048 commits, none of which may
 // fail, and no reader may see a build whose state does not follow from its jobs.
 func testManyWriters(t *testing.T, d *DB) {
-	const writers, rounds = 64, 8 // of four commits each
+	const writers, rounds = 64, 8          // of four commits each
+	const readEvery = 5 * time.Millisecond // readers that never pause would test the processor
 	ctx, stop := context.WithCancel(t.Context())
 	var failures, reads, torn atomic.Int64
 	var readers, wg sync.WaitGroup
 	for range 4 {
 		readers.Go(func() {
+			pace := time.NewTicker(readEvery)
+			defer pace.Stop()
 			for ctx.Err() == nil {
+				<-pace.C
 				page, err := d.Builds(ctx, model.BuildFilter{Limit: 5})
 				if err != nil && ctx.Err() == nil {
 					failures.Add(1)
@@ -142,7 +147,7 @@ func testManyWriters(t *testing.T, d *DB) {
 }
 
 // runOnce takes a build from its request to its image.
-func runOnce(t *testing.T, d *DB, repository string) error {
+func runOnce(t testing.TB, d *DB, repository string) error {
 	b, _, err := d.CreateBuild(t.Context(), newBuild(t, amd64), nil, 100000)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package db
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -40,6 +41,31 @@ func testOutbox(t *testing.T, d *DB) {
 	require.NoError(t, err)
 	want[2].Attempt = 2
 	require.Equal(t, want[1:], unpublished(100), "queued again, in its old place")
+}
+
+func testQueuedSince(t *testing.T, d *DB) {
+	var jobs []model.Job
+	for i := range 4 {
+		b := newBuild(t, amd64)
+		b.Created = day.Add(time.Duration(i) * time.Minute)
+		jobs = append(jobs, create(t, d, b).Jobs[0])
+	}
+	start(t, d, jobs[1].ID, 1)
+	for _, c := range []struct {
+		before time.Duration
+		limit  int
+		want   []model.Job
+	}{
+		{0, 9, nil}, {time.Second, 9, jobs[:1]}, {2 * time.Minute, 9, jobs[:1]}, {time.Hour, 9, []model.Job{jobs[0], jobs[2], jobs[3]}},
+		{time.Hour, 2, []model.Job{jobs[0], jobs[2]}},
+	} {
+		got, err := d.QueuedSince(t.Context(), day.Add(c.before), c.limit)
+		require.NoError(t, err)
+		require.Len(t, got, len(c.want), "%+v", c)
+		for i, j := range c.want {
+			require.Equal(t, j.ID, got[i].JobID)
+		}
+	}
 }
 
 func testLogs(t *testing.T, d *DB) {

@@ -31,6 +31,7 @@ func runStoreContract(t *testing.T, open func(testing.TB) *DB) {
 		"a clock set back":                         testClockBack,
 		"unknown IDs are not found":                testNotFound,
 		"outbox":                                   testOutbox,
+		"queued too long":                          testQueuedSince,
 		"logs to store":                            testLogs,
 		"queue position":                           testQueuePosition,
 		"builds by filter":                         testBuildsFilter,

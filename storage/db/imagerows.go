@@ -30,7 +30,7 @@ func (platformRow) TableName() string { return "image_platforms" }
 
 // imageLine is an image joined with one of its platforms; the last four are NULL when it has none.
 type imageLine struct {
-	imageRow `gorm:"embedded"`
+	Row      imageRow `gorm:"embedded"` // with a name, because GORM leaves an embedded type that is private out
 	Platform *string
 	BuildID  *string
 	Built    *int64
@@ -56,10 +56,11 @@ func newImageRows(img model.Image) (imageRow, []platformRow) {
 func imagesOf(lines []imageLine) []model.Image {
 	var images []model.Image
 	for _, l := range lines {
-		if n := len(images); n == 0 || images[n-1].Repository != l.Repository || images[n-1].Tag != l.Tag {
+		r := l.Row
+		if n := len(images); n == 0 || images[n-1].Repository != r.Repository || images[n-1].Tag != r.Tag {
 			images = append(images, model.Image{
-				Component: l.Component, Branch: l.Branch, Repository: l.Repository, Tag: l.Tag,
-				IndexDigest: l.IndexDigest, Updated: moment(l.Updated),
+				Component: r.Component, Branch: r.Branch, Repository: r.Repository, Tag: r.Tag,
+				IndexDigest: r.IndexDigest, Updated: moment(r.Updated),
 			})
 		}
 		if l.Platform == nil || l.BuildID == nil || l.Built == nil || l.Result == nil {

@@ -25,10 +25,10 @@ func (d *DB) QueuedOrders(ctx context.Context) ([]model.Order, error) {
 // QueuedSince returns orders of queued jobs that were created before the time, oldest first; at most limit.
 func (d *DB) QueuedSince(ctx context.Context, before time.Time, limit int) ([]model.Order, error) {
 	rows, err := d.jobs(ctx, limit, "status = 'queued'")
-	// The oldest come first, so that the young ones are all at the end.
-	young := slices.IndexFunc(rows, func(r jobRow) bool { return r.job().Created.After(before) })
-	if young >= 0 {
-		rows = rows[:young]
+	// Jobs sort by age, so that the young ones are all at the end.
+	old := slices.IndexFunc(rows, func(r jobRow) bool { return r.Created >= micros(before) })
+	if old >= 0 {
+		rows = rows[:old]
 	}
 	return ordersOf(rows), err
 }

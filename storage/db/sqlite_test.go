@@ -1,9 +1,136 @@
 package db
 
 import (
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 )
 
+// TestStoreContractSQLite also explains every statement that the contract made the store run: none may read a table
+// from end to end, or sort what an index already sorts.
 func TestStoreContractSQLite(t *testing.T) {
-	runStoreContract(t, openSQLiteTest)
+	seen := &statements{vars: map[string][]any{}}
+	runStoreContract(t, func(t testing.TB) *DB {
+		d := openSQLiteTest(t)
+		seen.watch(t, d.read)
+		seen.watch(t, d.write)
+		return d
+	})
+	if t.Failed() {
+		return
+	}
+	require.Greater(t, len(seen.vars), 60, "the contract's statements were not seen")
+	d := openSQLiteTest(t)
+	for statement, vars := range seen.vars {
+		for _, step := range explain(t, d, statement, vars) {
+			require.True(t, step.bounded(), "%s\n%s", step.Detail, statement)
+		}
+	}
+}
+
+// statements collects what a store runs, with the values of one run.
+type statements struct {
+	mu   sync.Mutex
+	vars map[string][]any
+}
+
+func (s *statements) watch(t testing.TB, g *gorm.DB) {
+	t.Helper()
+	note := func(tx *gorm.DB) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if sql := tx.Statement.SQL.String(); sql != "" && !strings.HasPrefix(sql, "PRAGMA") && !testOnly(sql) {
+			s.vars[sql] = tx.Statement.Vars
+		}
+	}
+	c := g.Callback()
+	require.NoError(t, c.Create().After("gorm:create").Register("test:note", note))
+	require.NoError(t, c.Query().After("gorm:query").Register("test:note", note))
+	require.NoError(t, c.Update().After("gorm:update").Register("test:note", note))
+	require.NoError(t, c.Delete().After("gorm:delete").Register("test:note", note))
+	require.NoError(t, c.Row().After("gorm:row").Register("test:note", note))
+	require.NoError(t, c.Raw().After("gorm:raw").Register("test:note", note))
+}
+
+// testOnly reports whether the statement is one of requireConsistent's.
+func testOnly(sql string) bool {
+	return strings.HasPrefix(sql, "SELECT platform, status, count(*)") || sql == "SELECT * FROM `builds`" ||
+		strings.Contains(sql, "pragma_")
+}
+
+// step is a row of SQLite's plan; Parent is 0 outside of subqueries.
+type step struct {
+	Parent int
+	Detail string
+}
+
+func explain(t *testing.T, d *DB, statement string, vars []any) []step {
+	t.Helper()
+	var plan []step
+	require.NoError(t, d.write.Raw("EXPLAIN QUERY PLAN "+statement, vars...).Scan(&plan).Error, statement)
+	return plan
+}
+
+// bounded reports whether the step's work does not grow with a table. Only what another step has bounded may be
+// scanned (the arms of a page's union, the values of an insert) or sorted (a page, at the very end).
+func (s step) bounded() bool {
+	switch s.Detail {
+	case "SCAN a", "SCAN b", "SCAN c":
+		return true
+	}
+	scan := strings.HasPrefix(s.Detail, "SCAN ") && !strings.HasSuffix(s.Detail, "-ROW VALUES CLAUSE")
+	sort := strings.HasPrefix(s.Detail, "USE TEMP B-TREE") && s.Parent != 0
+	return !scan && !sort
+}
+
+func TestBoundedTellsScans(t *testing.T) {
+	d := openSQLiteTest(t)
+	for statement, want := range map[string]bool{
+		"SELECT * FROM builds WHERE id = 'x'":         true,
+		"SELECT * FROM builds WHERE dockerfile = 'x'": false,
+		"SELECT count(*) FROM jobs":                   false,
+		"SELECT id FROM builds WHERE id IN (SELECT id FROM builds WHERE id > '' ORDER BY created LIMIT 2)": false,
+	} {
+		ok := true
+		for _, s := range explain(t, d, statement, nil) {
+			ok = ok && s.bounded()
+		}
+		require.Equal(t, want, ok, statement)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct {
+		cfg  Config
+		says string
+	}{
+		"nothing":          {Config{}, "Give its path"},
+		"another database": {Config{URL: "mysql://u:secret@host/db"}, `"mysql" are not supported`},
+		"memory":           {Config{URL: ":memory:"}, "would lose"},
+		"a folder":         {Config{Path: dir}, "cannot be created"},
+	} {
+		_, err := Open(t.Context(), c.cfg)
+		require.ErrorContains(t, err, c.says, name)
+		require.NotContains(t, err.Error(), "secret", name)
+	}
+}
+
+func TestOpenPaths(t *testing.T) {
+	for _, name := range []string{"plain.db", "with space.db", "q?m=ark#and%41.db", "é'\".db", "a+b&c.db"} {
+		path := filepath.Join(t.TempDir(), "made", name)
+		d := reopen(t, path)
+		create(t, d, newBuild(t, amd64))
+		require.FileExists(t, path)
+		again, err := Open(t.Context(), Config{URL: path, Path: "unused"})
+		require.NoError(t, err)
+		got, err := again.JobCounts(t.Context())
+		require.NoError(t, err)
+		require.Len(t, got, 1, name)
+		require.NoError(t, again.Close())
+	}
 }

@@ -13,15 +13,10 @@ import (
 const slowAfter = 200 * time.Millisecond
 
 // sqlLog passes GORM's reports to slog. Failed statements are not reported: their errors reach the caller, who knows
-// whether they matter. Values never get in, because specs and Dockerfiles are among them.
+// whether they matter.
 type sqlLog struct{ log *slog.Logger }
 
-var (
-	_ logger.Interface = sqlLog{}
-	_ interface {
-		ParamsFilter(ctx context.Context, sql string, params ...any) (string, []any)
-	} = sqlLog{}
-)
+var _ logger.Interface = sqlLog{}
 
 func newSQLLog(log *slog.Logger) sqlLog { return sqlLog{log: log} }
 
@@ -51,9 +46,4 @@ func (l sqlLog) Trace(ctx context.Context, begin time.Time, f func() (string, in
 	}
 	statement, rows := f()
 	l.log.WarnContext(ctx, "slow database statement", "statement", statement, "rows", rows, "took", took)
-}
-
-// ParamsFilter leaves the values out of the statement that Trace is given.
-func (l sqlLog) ParamsFilter(_ context.Context, sql string, _ ...any) (string, []any) {
-	return sql, nil
 }

@@ -1,7 +1,8 @@
 // Command verifyimage pulls an image index with everything in it, compares every layer with its digest, and says what it
-// found. With -show it also prints a file of each platform's image. Platforms named with -want must be there.
+// found. With -show it also prints a file of each platform's image. Platforms named with -want must be there, and the
+// index must have the digest given with -digest.
 //
-// Usage: verifyimage -key-file FILE [-want linux/amd64,linux/arm64] [-show /file] HOST:PORT/REPOSITORY:TAG
+// Usage: verifyimage -key-file FILE [-want linux/amd64,linux/arm64] [-digest sha256:…] [-show /file] HOST:PORT/REPOSITORY:TAG
 package main
 
 import (
@@ -32,6 +33,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("verifyimage", flag.ContinueOnError)
 	keyFile := flags.String("key-file", "", "file that holds the key")
 	want := flags.String("want", "", "platforms that must be there, with commas between them")
+	wantDigest := flags.String("digest", "", "digest that the index must have")
 	show := flags.String("show", "", "file of the image to print")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -46,6 +48,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	digest, found, err := testbed.VerifyIndex(ctx, flags.Arg(0), "admin", strings.TrimSpace(string(key)))
 	if err != nil {
 		return err
+	}
+	if *wantDigest != "" && digest.String() != *wantDigest {
+		return fmt.Errorf("the index has the digest %s instead of %s", digest, *wantDigest)
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "index %s\n", digest)

@@ -1,0 +1,71 @@
+package queue
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cooper/internal/model"
+)
+
+// encode puts a frame that fits into one message there.
+func encode(t testing.TB, f model.Frame, next uint64) []byte {
+	t.Helper()
+	s := &splitter{frame: f, next: next, limit: maxLineBytes}
+	require.True(t, s.more())
+	body, err := s.message()
+	require.NoError(t, err)
+	require.False(t, s.more())
+	return body
+}
+
+func TestCodec(t *testing.T) {
+	at := time.Unix(1700000000, 5).UTC()
+	for name, test := range map[string]struct {
+		lines []model.LogLine
+		next  uint64
+	}{
+		"no lines":          {nil, 9},
+		"plain":             {logLines(1, 100), 101},
+		"every byte":        {[]model.LogLine{{Seq: 1, Text: []byte("\x00\n\r\xff\x1b[0m"), Time: at}}, 2},
+		"empty text":        {[]model.LogLine{{Seq: 1, Text: []byte{}, Time: at}}, 2},
+		"no time":           {[]model.LogLine{{Seq: 1, Text: []byte("a")}, {Seq: 2, Text: []byte("b"), Time: at}, {Seq: 3, Text: []byte("c")}}, 4},
+		"time goes back":    {[]model.LogLine{{Seq: 1, Text: []byte("a"), Time: at}, {Seq: 2, Text: []byte("b"), Time: at.Add(-time.Hour)}}, 3},
+		"another stream":    {[]model.LogLine{{Seq: 1, Text: []byte("a"), Stream: "debug"}}, 2},
+		"sequences jump":    {[]model.LogLine{{Seq: 1 << 63, Text: []byte("a")}, {Seq: 5, Text: []byte("b")}}, 6},
+		"platform and step": {[]model.LogLine{{Seq: 1, Platform: amd64, Step: "1", Text: []byte("a")}, {Seq: 2, Platform: arm64, Step: "", Text: []byte("b")}}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := model.Frame{JobID: "0191-job", Attempt: 2, Lines: test.lines, Final: true}
+			got, next, err := decodeFrame(encode(t, want, 9))
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+			require.Equal(t, test.next, next)
+		})
+	}
+}
+
+func TestCodecMalformed(t *testing.T) {
+	good := encode(t, model.Frame{JobID: "job", Lines: logLines(1, 3)}, 0)
+	for n := range good {
+		_, _, err := decodeFrame(good[:n])
+		require.ErrorIs(t, err, errBadFrame, "cut at %d", n)
+	}
+	_, _, err := decodeFrame(append(good[:len(good):len(good)], 0))
+	require.ErrorIs(t, err, errBadFrame, "bytes left over")
+	_, _, err = decodeFrame(append([]byte{frameVersion + 1}, good[1:]...))
+	require.ErrorIs(t, err, errBadFrame, "another version")
+}
+
+func FuzzDecodeFrame(f *testing.F) {
+	f.Add(encode(f, model.Frame{JobID: "job", Lines: logLines(1, 3), Final: true}, 0))
+	f.Add([]byte{frameVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		frame, _, err := decodeFrame(b)
+		if err != nil {
+			return
+		}
+		require.LessOrEqual(t, len(frame.Lines), len(b))
+	})
+}
