@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,10 +17,11 @@ import (
 
 // engine is the NATS server inside this process and the lock on its directory.
 type engine struct {
-	server *server.Server
-	opts   *server.Options
-	lock   *os.File
-	broken chan string // why the server could not start
+	server  *server.Server
+	opts    *server.Options
+	lock    *os.File
+	broken  chan string   // why the server could not start
+	trouble chan struct{} // of capacity 1: something went wrong, see mendStore
 }
 
 // openEmbedded starts the server on cfg.Dir. When the store cannot be used, it is set aside and the start is tried once
@@ -77,23 +77,23 @@ func startOn(ctx context.Context, cfg Config, opts *server.Options, lock *os.Fil
 	if err != nil {
 		return nil, errors.Join(errUnreachable.Wrap(err), e.stop(ctx))
 	}
-	if err := c.prove(ctx); err != nil {
+	if err := c.openStreams(ctx); err != nil {
 		return nil, errors.Join(errUnreachable.Wrap(err), c.Close())
 	}
 	e.lock = lock
-	go c.watchStore()
+	go c.mendStore()
 	return c, nil
 }
 
 // runServer starts a server and waits until it takes connections.
 func runServer(ctx context.Context, cfg Config, opts *server.Options) (*engine, error) {
-	e := &engine{opts: opts, broken: make(chan string, 1)}
+	e := &engine{opts: opts, broken: make(chan string, 1), trouble: make(chan struct{}, 1)}
 	srv, err := server.NewServer(opts.Clone())
 	if err != nil {
 		return nil, err
 	}
 	e.server = srv
-	srv.SetLoggerV2(serverLog{log: cfg.Log, fatal: e.broken}, false, false, false)
+	srv.SetLoggerV2(serverLog{log: cfg.Log, fatal: e.broken, trouble: e.report}, false, false, false)
 	started := make(chan struct{})
 	go func() {
 		defer close(started)
@@ -180,35 +180,4 @@ func serverOptions(cfg Config) (*server.Options, error) {
 		opts.Port = server.RANDOM_PORT
 	}
 	return opts, nil
-}
-
-// watchStore brings JetStream back after the server turned it off, which it does when the disk is full.
-func (c *Conn) watchStore() {
-	for pause(c.ctx, 2*time.Second) == nil {
-		if c.engine.server.JetStreamEnabled() || probeWrite(c.cfg.Dir) != nil {
-			continue
-		}
-		o := c.engine.opts
-		err := c.engine.server.EnableJetStream(&server.JetStreamConfig{
-			StoreDir: o.StoreDir, MaxStore: o.JetStreamMaxStore, MaxMemory: o.JetStreamMaxMemory,
-			SyncAlways: o.SyncAlways, SyncInterval: o.SyncInterval, Strict: true,
-		})
-		if err != nil {
-			c.log.Error("queue: the store had been turned off and does not open again", "error", err)
-			continue
-		}
-		c.log.Warn("queue: the store had been turned off, probably by a full disk, and is open again")
-		c.restoreStreams()
-	}
-}
-
-// prove makes the streams and consumers, and stores a message and removes it.
-func (c *Conn) prove(ctx context.Context) error {
-	if err := c.ensureStreams(ctx); err != nil {
-		return fmt.Errorf("make streams: %w", err)
-	}
-	if err := c.orders.restoreConsumers(ctx); err != nil {
-		return fmt.Errorf("make consumers: %w", err)
-	}
-	return c.barrier(ctx)
 }

@@ -13,7 +13,7 @@ import (
 
 const (
 	maxInFlight = 32               // messages of log frames that wait for their acknowledgement, of all jobs
-	storeWait   = 30 * time.Second // for one acknowledgement
+	storeWait   = 15 * time.Second // for one acknowledgement
 )
 
 // logWriter sends log frames without waiting for each to be stored.
@@ -87,19 +87,17 @@ func (c *Conn) Flush(ctx context.Context, jobID string) error {
 	return c.barrier(ctx)
 }
 
-// markSubject is where barrier leaves its marks; no job has that ID.
-const markSubject = subjectLogs + "_mark"
-
 // barrier has the log stream write out what it took so far. Log frames are acknowledged before they are written, since
 // a sync for each would slow a chatty build and every order beside it; a purge writes everything out before it returns.
 func (c *Conn) barrier(ctx context.Context) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	_, err := c.bulkJS.Publish(ctx, markSubject, nil)
+	_, err := c.bulkJS.Publish(ctx, subjectLogs+mark, nil)
 	if err == nil {
-		err = c.purge(ctx, markSubject)
+		err = c.purge(ctx, subjectLogs+mark)
 	}
 	if err != nil {
+		c.engine.report()
 		return unavailable(ctx, err)
 	}
 	return nil
@@ -162,6 +160,9 @@ func (w *logWriter) await(j *jobLog, jobID string, ack jetstream.PubAckFuture) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	j.pending--
+	if err != nil {
+		w.conn.engine.report()
+	}
 	if err != nil && j.err == nil {
 		j.err = model.Errorf(model.CodeUnavailable, "Lines of the job's log could not be stored in the queue.").Wrap(err)
 	}

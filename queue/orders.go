@@ -119,7 +119,10 @@ func (o *orders) restoreConsumers(ctx context.Context) error {
 		return err
 	}
 	for subject := range info.State.Subjects {
-		token, _, _ := strings.Cut(strings.TrimPrefix(subject, subjectJobs), ".")
+		token, _, isOrder := strings.Cut(strings.TrimPrefix(subject, subjectJobs), ".")
+		if !isOrder {
+			continue // a mark
+		}
 		if _, err := o.consumer(ctx, tokenPlatform(token)); err != nil {
 			return err
 		}

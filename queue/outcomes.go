@@ -84,6 +84,7 @@ func (r *outcomes) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	defer cancel()
 	return r.conn.js.CreateOrUpdateConsumer(ctx, streamOutcomes, jetstream.ConsumerConfig{
 		Durable:       outcomeReader,
+		FilterSubject: subjectOutcomes + "*.*", // no marks
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       ackWait,
 		MaxAckPending: 10000,

@@ -29,6 +29,7 @@ const (
 const (
 	dedupWindow        = 2 * time.Minute
 	defaultMaxLogBytes = 8 << 30
+	answerWait         = 2 * time.Second // for one acknowledgement, before the message is sent again
 )
 
 // streamConfigs returns the three streams. Orders and outcomes have a subject each and a limit of one message per
@@ -107,20 +108,35 @@ func (c *Conn) adoptLogs(ctx context.Context) (exists bool, err error) {
 }
 
 // publish stores data under subject once: another message with the same ID, or one still kept under subject, makes it a
-// success that changes nothing. A stream that is gone is made again first.
+// success that changes nothing. That also makes it safe to try again when the server is silent.
 func (c *Conn) publish(ctx context.Context, subject, id string, data []byte) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	_, err := c.js.Publish(ctx, subject, data, jetstream.WithMsgID(id))
-	if errors.Is(err, jetstream.ErrNoStreamResponse) {
-		if err = c.ensureStreams(ctx); err == nil {
-			_, err = c.js.Publish(ctx, subject, data, jetstream.WithMsgID(id))
+	for {
+		err := c.publishOnce(ctx, subject, id, data)
+		if err == nil || isAlreadyThere(err) {
+			return nil
+		}
+		c.engine.report()
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return unavailable(ctx, err)
 		}
 	}
-	if err != nil && !isAlreadyThere(err) {
-		return unavailable(ctx, err)
+}
+
+// publishOnce waits for one answer. Streams that are gone are made again first.
+func (c *Conn) publishOnce(ctx context.Context, subject, id string, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	_, err := c.js.Publish(ctx, subject, data, jetstream.WithMsgID(id))
+	if !errors.Is(err, jetstream.ErrNoStreamResponse) {
+		return err
 	}
-	return nil
+	if err := c.ensureStreams(ctx); err != nil {
+		return err
+	}
+	_, err = c.js.Publish(ctx, subject, data, jetstream.WithMsgID(id))
+	return err
 }
 
 // isAlreadyThere reports whether a publish was refused because its subject holds a message. The server gives a refused

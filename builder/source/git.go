@@ -25,7 +25,7 @@ type GitConfig struct {
 	MaxBytes      int64 // of a tree, and of what is downloaded for it; 4 GiB by default
 	MaxFiles      int   // of a tree, folders and links among them; 500,000 by default
 	// Env is the environment of which git gets PATH and where the trusted certificates are (SSL_CERT_FILE,
-	// SSL_CERT_DIR, GIT_SSL_CAINFO, GIT_SSL_CAPATH), and nothing else; nil means that of this process.
+	// SSL_CERT_DIR, GIT_SSL_CAINFO, GIT_SSL_CAPATH), and nothing else.
 	Env []string
 	Log *slog.Logger
 }
@@ -42,9 +42,6 @@ func (c *GitConfig) setDefaults() {
 	}
 	if c.MaxFiles <= 0 {
 		c.MaxFiles = 500_000
-	}
-	if c.Env == nil {
-		c.Env = os.Environ()
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -139,7 +139,7 @@ func newGit(t *testing.T, change func(*source.GitConfig), servers ...*gitServer)
 	}
 	c := source.GitConfig{
 		Policy: newPolicy(t, source.PolicyConfig{Allow: allow}), CacheDir: filepath.Join(t.TempDir(), "cache"),
-		TempDir: filepath.Join(t.TempDir(), "tmp"), AnswerTimeout: 10 * time.Second, Timeout: time.Minute,
+		TempDir: filepath.Join(t.TempDir(), "tmp"), AnswerTimeout: 10 * time.Second, Timeout: time.Minute, Env: os.Environ(),
 	}
 	if change != nil {
 		change(&c)

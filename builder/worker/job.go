@@ -27,6 +27,9 @@ func (w *Worker) run(ctx context.Context, g model.Grant, log *slog.Logger) {
 
 	lines := newLogWriter(ctx, w.Queue, g, w.LogLimit)
 	result, err := w.build(ctx, g, lines)
+	if model.CodeOf(err) == model.CodeBuilderUnavailable {
+		w.builderGone()
+	}
 	o := w.outcome(g, result, err)
 
 	report, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportWithin)

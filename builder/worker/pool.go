@@ -56,11 +56,12 @@ type Worker struct {
 	detail    string // why BuildKit is not ready; empty when it is
 	running   map[string]model.Claim
 	probed    chan struct{} // closed and replaced at each probe
+	suspect   chan struct{} // asks for a probe now
 }
 
 // New makes a Worker; Run starts it.
 func New(c Config) *Worker {
-	return &Worker{Config: c, detail: "BuildKit has not answered yet", running: map[string]model.Claim{}, probed: make(chan struct{})}
+	return &Worker{Config: c, detail: "BuildKit has not answered yet", running: map[string]model.Claim{}, probed: make(chan struct{}), suspect: make(chan struct{}, 1)}
 }
 
 // Run claims and runs jobs until ctx ends; jobs under way are then stopped and reported as transient failures, so that
@@ -155,12 +156,17 @@ func (w *Worker) state() (platforms []string, ready bool, probed <-chan struct{}
 func (w *Worker) probeLoop(ctx context.Context) {
 	for ctx.Err() == nil {
 		w.probe(ctx)
-		_, ready, _ := w.state()
-		if ready {
-			pause(ctx, probeEvery)
-		} else {
-			pause(ctx, probeEvery/20)
+		wait := probeEvery
+		if _, ready, _ := w.state(); !ready {
+			wait /= 20
 		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-w.suspect:
+		case <-ctx.Done():
+		}
+		timer.Stop()
 	}
 }
 
@@ -184,6 +190,18 @@ func (w *Worker) probe(ctx context.Context) {
 	}
 	close(w.probed)
 	w.probed = make(chan struct{})
+}
+
+// builderGone takes the worker for not ready until BuildKit answers again, so that jobs do not use up their attempts on a
+// daemon that is known to be down.
+func (w *Worker) builderGone() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.detail = "BuildKit went away"
+	select {
+	case w.suspect <- struct{}{}:
+	default:
+	}
 }
 
 func (w *Worker) heartbeatLoop(ctx context.Context) {

@@ -67,7 +67,7 @@ func TestBuildSurvivesTheDeathOfBuildKit(t *testing.T) {
 	s.pushBusybox()
 	r := s.post("FROM busybox\nRUN echo begun && sleep 3 && echo done >/made\n", "component", "revived")
 	id := r.str("buildId")
-	eventually(t, "the step runs", func() bool { return strings.Contains(s.logText(id), "begun") })
+	eventually(t, "the step runs", func() bool { return strings.Contains(s.logText(id), "\nbegun\n") })
 	require.NoError(t, syscall.Kill(s.daemon.State().PID, syscall.SIGKILL))
 
 	end := s.wait(id)
@@ -134,7 +134,7 @@ func TestKilledServerFinishesWhatItAcknowledged(t *testing.T) {
 	s.waitReady()
 	s.pushBusybox()
 	running := s.post("FROM busybox\nRUN echo begun && sleep 2\n", "component", "killed").str("buildId")
-	eventually(t, "the step runs", func() bool { return strings.Contains(s.logText(running), "begun") })
+	eventually(t, "the step runs", func() bool { return strings.Contains(s.logText(running), "\nbegun\n") })
 	waiting := s.post("FROM busybox\nRUN echo another\n", "component", "waiting").str("buildId")
 	require.NoError(t, first.Process.Kill())
 	_ = first.Wait()

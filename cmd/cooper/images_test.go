@@ -139,7 +139,7 @@ func TestEqualRequestsJoinAndTheLastAskerCancels(t *testing.T) {
 	require.Equal(t, true, second.body["joined"])
 
 	id := first.str("buildId")
-	eventually(t, "the step runs", func() bool { return strings.Contains(s.logText(id), "begun") })
+	eventually(t, "the step runs", func() bool { return strings.Contains(s.logText(id), "\nbegun\n") })
 	r := s.call(http.MethodPost, "/api/v1/builds/"+id+"/cancel", nil, nil)
 	require.Equal(t, "running", r.str("status"), "%s", r.raw)
 	asked := time.Now()

@@ -17,6 +17,7 @@ import (
 	"cooper/builder"
 	"cooper/builder/buildkit"
 	"cooper/builder/daemon"
+	"cooper/builder/source"
 	"cooper/builder/worker"
 	"cooper/handlers"
 	"cooper/internal/config"
@@ -52,6 +53,7 @@ type server struct {
 	registry *registry.Registry
 	daemon   *daemon.Daemon // nil with a BuildKit outside
 	buildkit *buildkit.Client
+	git      *source.Git
 	service  *builder.Service
 	worker   *worker.Worker
 	api      *handlers.Server
@@ -160,6 +162,8 @@ func (s *server) run(ctx context.Context) error {
 		})
 		return wg.Wait
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	lasting := context.WithoutCancel(ctx)
 	daemonCtx, stopDaemon := context.WithCancel(lasting)
 	serviceCtx, stopService := context.WithCancel(lasting)
@@ -174,6 +178,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	waitService := part(serviceCtx, "builder", s.service.Run)
 	waitWorker := part(workerCtx, "worker", s.worker.Run)
+	waitUpkeep := part(ctx, "upkeep", s.upkeep)
 	part(ctx, "HTTP", s.serveHTTP)
 
 	var err error
@@ -183,11 +188,13 @@ func (s *server) run(ctx context.Context) error {
 	}
 	s.stopping.Store(true)
 	s.log.Info("stopping")
+	stop()
 	stopWorker()
 	s.stopHTTP()
 	within(workerGrace, waitWorker)
 	stopService()
 	waitService()
+	waitUpkeep()
 	stopDaemon()
 	waitDaemon()
 	return err

@@ -157,7 +157,7 @@ func (s *server) openBuilder(context.Context) error {
 	if err != nil {
 		return err
 	}
-	git, err := source.NewGit(source.GitConfig{
+	s.git, err = source.NewGit(source.GitConfig{
 		Policy: policy, CacheDir: s.path("git"), TempDir: s.path("tmp"), Env: config.Environment(), Log: s.log.With("part", "git"),
 	})
 	if err != nil {
@@ -170,7 +170,7 @@ func (s *server) openBuilder(context.Context) error {
 	sources := buildSources{policy: policy, trusted: s.trustedRegistry}
 	s.service = builder.New(builder.Config{
 		Store: s.db, Queue: s.queue, Logs: logStore{s.logs}, Inputs: s.inputs, Registry: s.registry, Names: registry.Names{},
-		Sources: sources, Git: gitSource{git}, Log: s.log.With("part", "builder"), Node: node,
+		Sources: sources, Git: gitSource{s.git}, Log: s.log.With("part", "builder"), Node: node,
 		Limits: builder.Limits{
 			QueuedJobs: s.cfg.QueueLimit, QueueTimeout: s.cfg.QueueTimeout, Timeout: s.cfg.BuildTimeout,
 			TimeoutMax: s.cfg.BuildTimeoutMax, Compression: model.Compression(s.cfg.Compression),
@@ -180,7 +180,7 @@ func (s *server) openBuilder(context.Context) error {
 	_, _ = rand.Read(run) // crypto/rand never fails
 	c := worker.Config{
 		Name: node + "/" + hex.EncodeToString(run), Slots: s.cfg.Slots, Dir: s.path("work"), LogLimit: s.cfg.LogLimitMiB << 20,
-		Queue: workerQueue{s.queue}, Contexts: s.inputs, BuildKit: s.buildkit, Git: git, Sources: sources, Log: s.log.With("part", "worker"),
+		Queue: workerQueue{s.queue}, Contexts: s.inputs, BuildKit: s.buildkit, Git: s.git, Sources: sources, Log: s.log.With("part", "worker"),
 	}
 	if s.daemon != nil {
 		c.Limits = s.daemon.LimitEvents

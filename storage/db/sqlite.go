@@ -77,7 +77,7 @@ func sqliteDSN(path string, busy int, writes bool) string {
 	q.Add(pragmaParam, fmt.Sprintf("busy_timeout(%d)", busy))
 	q.Add(pragmaParam, "journal_mode(WAL)")
 	q.Add(pragmaParam, "synchronous(FULL)")
-	q.Add(pragmaParam, "foreign_keys(1)"); q.Add(pragmaParam, "mmap_size(1073741824)")
+	q.Add(pragmaParam, "foreign_keys(1)")
 	if writes {
 		q.Set("_txlock", "immediate") // a deferred one that reads first fails at once where another has written
 	} else {

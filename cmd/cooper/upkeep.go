@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// What is forgotten, and after how long.
+const (
+	upkeepEvery       = time.Hour
+	idempotencyLife   = 24 * time.Hour
+	gitRepositoryLife = 7 * 24 * time.Hour
+)
+
+// upkeep forgets what is no longer of use, until ctx ends.
+func (s *server) upkeep(ctx context.Context) error {
+	tick := time.NewTicker(upkeepEvery)
+	defer tick.Stop()
+	for {
+		if err := s.db.PurgeIdempotency(ctx, time.Now().Add(-idempotencyLife)); err != nil && ctx.Err() == nil {
+			s.log.Warn("cannot forget old idempotency keys", "error", err)
+		}
+		if err := s.git.Prune(ctx, gitRepositoryLife); err != nil && ctx.Err() == nil {
+			s.log.Warn("cannot remove unused git repositories", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
