@@ -40,8 +40,11 @@ func testImageReplaced(t *testing.T, d *DB) {
 
 func testImagesFilter(t *testing.T, d *DB) {
 	for _, i := range []struct{ component, branch, tag, platform string }{
-		{"cart", "main", "latest", amd64}, {"cart", "main", "v1", amd64}, {"cart", "next", "latest", arm64},
-		{"shop", "main", "latest", amd64}, {"shop", "main", "v2", arm64},
+		{"cart", "main", "latest", amd64},
+		{"cart", "main", "v1", amd64},
+		{"cart", "next", "latest", arm64},
+		{"shop", "main", "latest", amd64},
+		{"shop", "main", "v2", arm64},
 	} {
 		img := newImage(i.component+"-"+i.branch+"-image", i.tag, i.platform, "linux/riscv64")
 		img.Component, img.Branch = i.component, i.branch
@@ -101,12 +104,12 @@ func testImagesPages(t *testing.T, d *DB) {
 // testManyWriters runs whole builds from 64 writers at once, with readers beside them: 2,048 commits, none of which may
 // fail, and no reader may see a build whose state does not follow from its jobs.
 func testManyWriters(t *testing.T, d *DB) {
-	const writers, rounds = 64, 8          // of four commits each
-	const readEvery = 5 * time.Millisecond // readers that never pause would test the processor
+	const writers, rounds = 64, 8           // of four commits each
+	const readEvery = 20 * time.Millisecond // readers that never pause would test the processor
 	ctx, stop := context.WithCancel(t.Context())
 	var failures, reads, torn atomic.Int64
 	var readers, wg sync.WaitGroup
-	for range 4 {
+	for range 2 {
 		readers.Go(func() {
 			pace := time.NewTicker(readEvery)
 			defer pace.Stop()

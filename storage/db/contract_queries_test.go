@@ -56,7 +56,10 @@ func testQueuedSince(t *testing.T, d *DB) {
 		limit  int
 		want   []model.Job
 	}{
-		{0, 9, nil}, {time.Second, 9, jobs[:1]}, {2 * time.Minute, 9, jobs[:1]}, {time.Hour, 9, []model.Job{jobs[0], jobs[2], jobs[3]}},
+		{0, 9, nil},
+		{time.Second, 9, jobs[:1]},
+		{2 * time.Minute, 9, jobs[:1]},
+		{time.Hour, 9, []model.Job{jobs[0], jobs[2], jobs[3]}},
 		{time.Hour, 2, []model.Job{jobs[0], jobs[2]}},
 	} {
 		got, err := d.QueuedSince(t.Context(), day.Add(c.before), c.limit)
@@ -134,9 +137,20 @@ func testBuildsFilter(t *testing.T, d *DB) {
 		all = append([]model.Build{b}, all...)
 	}
 	parts := []model.BuildFilter{
-		{}, {Status: model.StatusQueued}, {Status: model.StatusCanceled}, {Status: model.StatusFailed},
-		{Kind: model.KindComponent}, {Component: "cart"}, {Branch: "next"}, {Platform: arm64}, {Platform: "linux/s390x"},
-		{Requester: "ada"}, {Requester: "bob"}, {Requester: "eve"}, {Before: all[9].ID}, {Limit: 3},
+		{},
+		{Status: model.StatusQueued},
+		{Status: model.StatusCanceled},
+		{Status: model.StatusFailed},
+		{Kind: model.KindComponent},
+		{Component: "cart"},
+		{Branch: "next"},
+		{Platform: arm64},
+		{Platform: "linux/s390x"},
+		{Requester: "ada"},
+		{Requester: "bob"},
+		{Requester: "eve"},
+		{Before: all[9].ID},
+		{Limit: 3},
 	}
 	for _, a := range parts {
 		for _, b := range parts {

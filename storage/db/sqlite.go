@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 
 const (
 	sqliteName  = "sqlite" // what GORM calls the dialect
-	readers     = 8        // connections that read at once
+	fewReaders  = 4        // connections that read at once, at least and at most
+	manyReaders = 8
 	idleFor     = 10 * time.Minute
 	busyReads   = int(lockWait / time.Millisecond)
 	busyWrites  = 500 // milliseconds per try; update tries again until lockWait has passed
@@ -59,7 +61,7 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*DB, error)
 		return nil, err
 	}
 	d := &DB{read: write, write: write, gate: make(chan struct{}, 1), log: log}
-	read, err := openPool(sqliteDSN(path, busyReads, false), readers, log)
+	read, err := openPool(sqliteDSN(path, busyReads, false), readers(), log)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -69,6 +71,10 @@ func openSQLite(ctx context.Context, path string, log *slog.Logger) (*DB, error)
 	}
 	return d, nil
 }
+
+// readers is how many connections read at once. Reading is work for the processor: more of it at once than there are
+// processors for only keeps the writer waiting for its turn.
+func readers() int { return min(max(2*runtime.GOMAXPROCS(0), fewReaders), manyReaders) }
 
 // sqliteDSN returns the driver's address of the file. The pragmas are in it because they hold per connection, and
 // the pool opens connections as it likes.

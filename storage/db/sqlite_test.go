@@ -1,6 +1,7 @@
 package db
 
 import (
+	"flag"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,8 +21,8 @@ func TestStoreContractSQLite(t *testing.T) {
 		seen.watch(t, d.write)
 		return d
 	})
-	if t.Failed() {
-		return
+	if t.Failed() || flag.Lookup("test.run").Value.String() != "" {
+		return // the statements of a part of the contract say little
 	}
 	require.Greater(t, len(seen.vars), 60, "the contract's statements were not seen")
 	d := openSQLiteTest(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"sort"
 	"testing"
 	"time"
 
@@ -182,10 +181,5 @@ func names(images []model.Image) []string {
 	for _, i := range images {
 		list = append(list, fmt.Sprintf("%s:%s%d", i.Repository, i.Tag, len(i.Platforms)))
 	}
-	return list
-}
-
-func sorted(list []string) []string {
-	sort.Strings(list)
 	return list
 }

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report collects figures.
+type report struct {
+	rows  []row
+	notes []string
+}
+
+type row struct {
+	what, ours, peer, figure, target string
+	met                              bool
+}
+
+// ratio adds ours compared with a peer of the same run.
+func (r *report) ratio(what string, ours, peer time.Duration, peerName string, most float64) {
+	x := ours.Seconds() / peer.Seconds()
+	r.rows = append(r.rows, row{
+		what: what, ours: short(ours), peer: short(peer) + " (" + peerName + ")", figure: fmt.Sprintf("%.2fx", x),
+		target: fmt.Sprintf("at most %.1fx", most), met: x <= most,
+	})
+}
+
+// limit adds a figure that has a bound.
+func (r *report) limit(what string, value, most float64, unit string) {
+	r.rows = append(r.rows, row{
+		what: what, ours: fmt.Sprintf("%.1f %s", value, unit), peer: "–", figure: fmt.Sprintf("%.1f %s", value, unit),
+		target: fmt.Sprintf("at most %.0f %s", most, unit), met: value <= most,
+	})
+}
+
+func (r *report) note(s string) { r.notes = append(r.notes, s) }
+
+func (r *report) table() string {
+	var b strings.Builder
+	b.WriteString("| what | Cooper | peer | figure | target | met |\n| --- | --- | --- | --- | --- | --- |\n")
+	for _, w := range r.rows {
+		met := "yes"
+		if !w.met {
+			met = "**no**"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", w.what, w.ours, w.peer, w.figure, w.target, met)
+	}
+	return b.String()
+}
+
+func (r *report) markdown() string {
+	var b strings.Builder
+	b.WriteString("# Benchmarks\n\nWritten by `make bench`. Ratios are of medians within one run on one machine, with the two sides taking turns; the peer\n" +
+		"is `buildctl` of the same BuildKit version on the same daemon and registry. Cooper also attaches provenance, writes\n" +
+		"the index and records the build, which the peer does not.\n\n")
+	b.WriteString(r.table())
+	if len(r.notes) > 0 {
+		b.WriteString("\n")
+	}
+	for _, n := range r.notes {
+		b.WriteString("- " + n + "\n")
+	}
+	fmt.Fprintf(&b, "\nMachine: %s\n", machine())
+	return b.String()
+}
+
+// machine says what this was measured on.
+func machine() string {
+	model, memory := "unknown processor", ""
+	if raw, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for l := range strings.SplitSeq(string(raw), "\n") {
+			if name, ok := strings.CutPrefix(l, "model name"); ok {
+				model = strings.Trim(name, "\t :")
+				break
+			}
+		}
+	}
+	if raw, err := os.ReadFile("/proc/meminfo"); err == nil {
+		var kib int
+		if _, err := fmt.Sscanf(string(raw), "MemTotal: %d kB", &kib); err == nil {
+			memory = fmt.Sprintf(", %d GiB", (kib+1<<19)>>20)
+		}
+	}
+	return fmt.Sprintf("%d cores of %s%s, %s/%s, %s.", runtime.NumCPU(), model, memory, runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
+
+func median(d []time.Duration) time.Duration {
+	s := slices.Sorted(slices.Values(d))
+	return s[len(s)/2]
+}
+
+func short(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
+	}
+	return fmt.Sprintf("%.2f s", d.Seconds())
+}
