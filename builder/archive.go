@@ -3,27 +3,31 @@ package builder
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"cooper/internal/model"
 )
 
-// finalWithin is how long the last frame of a job that ended is waited for: its worker sent it before the outcome, so
-// that only a worker that was lost has none.
+// finalWithin is how long after a job's end its last frame is waited for: its worker sent it before the outcome, so that
+// only a worker that was lost has none.
 const finalWithin = 3 * time.Second
 
-// sweepLogs moves the logs of jobs that ended from the stream to the data directory.
+// sweepLogs moves the logs of jobs that ended from the stream to the data directory. One that cannot be moved does not
+// hold up the others.
 func (s *Service) sweepLogs(ctx context.Context) error {
 	jobs, err := s.Store.JobsWithoutLog(ctx, sweepBatch)
 	if err != nil {
 		return err
 	}
+	var failed []error
 	for _, j := range jobs {
 		if err := s.archive(ctx, j); err != nil {
-			return err
+			failed = append(failed, fmt.Errorf("job %s: %w", j.ID, err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // archive writes a job's whole log, notes that it is stored, and only then drops it from the stream.
@@ -33,22 +37,15 @@ func (s *Service) archive(ctx context.Context, j model.Job) error {
 		return err
 	}
 	defer w.Abort()
-	r := reel{attempt: j.Attempt, next: 1, emit: w.Add}
-	if err := s.Queue.Frames(ctx, j.ID, false, r.add); err != nil && !errors.Is(err, errFinal) {
+	r := reel{attempt: j.Attempt, next: 1, mend: true, emit: w.Add}
+	if err := s.rewind(ctx, j, &r); err != nil {
 		return err
 	}
-	if !r.final && !j.Started.IsZero() {
-		waiting, cancel := context.WithTimeout(ctx, finalWithin)
-		err := s.Queue.Frames(waiting, j.ID, true, r.add)
-		cancel()
-		if err != nil && !errors.Is(err, errFinal) && waiting.Err() == nil {
-			return err
-		}
-	}
 	if !r.final && j.Error != nil {
-		end := model.LogLine{Seq: r.next, Time: time.Now(), Platform: j.Platform, Stream: model.StreamCooper, Text: []byte(string(j.Error.Code) + ": " + j.Error.Message)}
-		if err := w.Add(end); err != nil {
-			return err
+		for text := range strings.SplitSeq(string(j.Error.Code)+": "+j.Error.Message, "\n") {
+			if err := r.say(time.Now(), j.Platform, text); err != nil {
+				return err
+			}
 		}
 	}
 	if err := w.Commit(); err != nil {
@@ -61,6 +58,24 @@ func (s *Service) archive(ctx context.Context, j model.Job) error {
 	return s.Queue.DropFrames(ctx, j.ID)
 }
 
+// rewind runs r over the job's frames to the last one, for which it waits a while when it is not there yet.
+func (s *Service) rewind(ctx context.Context, j model.Job, r *reel) error {
+	err := s.Queue.Frames(ctx, j.ID, false, r.add)
+	if err == nil && !j.Started.IsZero() {
+		// By a worker's clock that is ahead, the end is in the future.
+		wait := min(finalWithin, time.Until(j.Finished.Add(finalWithin)))
+		waiting, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		if err = s.Queue.Frames(waiting, j.ID, true, r.add); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return nil
+		}
+	}
+	if errors.Is(err, errFinal) {
+		return nil
+	}
+	return err
+}
+
 // errFinal and errGap end a run over frames: the attempt's last frame was seen, or lines are missing because the stream
 // was dropped behind the reader's back.
 var (
@@ -71,9 +86,10 @@ var (
 // reel puts frames together into lines without gaps or doubles: a frame may come twice, and a worker that was taken for
 // lost may still send some.
 type reel struct {
-	attempt int    // whose last frame ends the run; 0 for any
+	attempt int    // whose last frame, or that of a later one, ends the run
 	next    uint64 // sequence of the next line
 	newest  int    // the newest attempt seen
+	mend    bool   // a gap is noted in the log instead of being an error
 	final   bool
 	emit    func(model.LogLine) error
 }
@@ -88,16 +104,28 @@ func (r *reel) add(f model.Frame) error {
 			continue
 		}
 		if l.Seq > r.next {
-			return errGap
+			if !r.mend {
+				return errGap
+			}
+			if err := r.say(l.Time, l.Platform, fmt.Sprintf("[%d lines of the log were lost here]", l.Seq-r.next)); err != nil {
+				return err
+			}
 		}
 		if err := r.emit(l); err != nil {
 			return err
 		}
-		r.next++
+		r.next = l.Seq + 1
 	}
-	if f.Final && (r.attempt == 0 || f.Attempt == r.attempt) {
+	if f.Final && f.Attempt >= r.attempt {
 		r.final = true
 		return errFinal
 	}
 	return nil
+}
+
+// say puts a line of Cooper's own where the run is.
+func (r *reel) say(at time.Time, platform, text string) error {
+	l := model.LogLine{Seq: r.next, Time: at, Platform: platform, Stream: model.StreamCooper, Text: []byte(text)}
+	r.next++
+	return r.emit(l)
 }

@@ -11,33 +11,30 @@ import (
 // claim gives a worker what it needs to run an attempt, after recording that it runs. LEASE_LOST when the attempt is no
 // longer due.
 func (s *Service) claim(ctx context.Context, c model.Claim) (model.Grant, error) {
-	b, err := s.Store.BuildOfJob(ctx, c.JobID)
-	if err != nil {
-		return model.Grant{}, err
-	}
-	secrets := s.secrets.get(b.ID)
-	if len(b.Image.SecretIDs) > 0 && secrets == nil {
-		return model.Grant{}, s.secretsLost(ctx, b, c)
-	}
-	push, err := s.Registry.Push(b.Image.Repository)
-	if err != nil {
-		return model.Grant{}, err
-	}
-	next, err := s.Queue.NextSeq(ctx, c.JobID)
-	if err != nil {
-		return model.Grant{}, err
-	}
 	now := time.Now()
-	if b, err = s.Store.StartJob(ctx, c.JobID, c.Attempt, c.Worker, now); err != nil {
+	b, err := s.Store.StartJob(ctx, c.JobID, c.Attempt, c.Worker, now)
+	if err != nil {
 		return model.Grant{}, err
 	}
 	s.workers.granted(c)
 	s.watch.tell(b.ID)
 	job, _ := jobOf(b, c.JobID)
 	s.metrics.started(job, now)
+
 	g := model.Grant{
 		JobID: c.JobID, BuildID: b.ID, Attempt: c.Attempt, Platform: job.Platform, Image: b.Image, Dockerfile: b.Dockerfile,
-		Secrets: secrets, Push: push, NextSeq: next, Deadline: now.Add(b.Image.Timeout),
+		Secrets: s.secrets.get(b.ID), NextSeq: 1, Deadline: now.Add(b.Image.Timeout),
+	}
+	if len(b.Image.SecretIDs) > 0 && g.Secrets == nil {
+		return model.Grant{}, s.secretsLost(ctx, b, c)
+	}
+	if c.Attempt > 1 { // an attempt before may have left lines
+		if g.NextSeq, err = s.Queue.NextSeq(ctx, c.JobID); err != nil {
+			return model.Grant{}, err
+		}
+	}
+	if g.Push, err = s.Registry.Push(b.Image.Repository); err != nil {
+		return model.Grant{}, err
 	}
 	g.Image.Labels = facts(b)
 	maps.Copy(g.Image.Labels, b.Image.Labels)
@@ -57,7 +54,7 @@ func facts(b model.Build) map[string]string {
 
 func (s *Service) secretsLost(ctx context.Context, b model.Build, c model.Claim) error {
 	failure := model.Failure{Code: model.CodeSecretLost, Message: "The server was restarted before this job ran. Secrets are never stored, so they are gone: submit the build again."}
-	o := model.Outcome{JobID: c.JobID, BuildID: b.ID, Attempt: c.Attempt, Status: model.StatusFailed, Failure: &failure, Time: time.Now()}
+	o := model.Outcome{JobID: c.JobID, BuildID: b.ID, Attempt: c.Attempt, Worker: c.Worker, Status: model.StatusFailed, Failure: &failure, Time: time.Now()}
 	if _, err := s.end(ctx, o, nil); err != nil {
 		return err
 	}

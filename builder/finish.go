@@ -28,9 +28,12 @@ func (s *Service) finish(ctx context.Context, o model.Outcome) error {
 		return err
 	}
 	job, _ := jobOf(b, o.JobID)
-	if job.Attempt != o.Attempt || job.Status.Terminal() {
+	if job.Attempt != o.Attempt || job.Worker != o.Worker || job.Status.Terminal() {
 		s.Log.Info("outcome of an attempt that is over", "job", o.JobID, "attempt", o.Attempt, "current", job.Attempt, "status", job.Status)
 		return nil
+	}
+	if o.Status == model.StatusSucceeded && o.Result == nil {
+		o.Status, o.Failure = model.StatusFailed, &model.Failure{Code: model.CodeInternal, Message: "The worker reported a success and no image. Submit the build again."}
 	}
 	switch {
 	case o.Status == model.StatusSucceeded:

@@ -63,6 +63,7 @@ func (s *Service) followJob(ctx context.Context, j model.Job, from uint64, follo
 		if j.LogStored {
 			return s.Logs.Read(ctx, j.ID, r.next, f)
 		}
+		r.attempt = j.Attempt // the last frames of attempts before end nothing
 		live, stop := context.WithCancel(ctx)
 		if follow {
 			go func() {
@@ -79,7 +80,13 @@ func (s *Service) followJob(ctx context.Context, j model.Job, from uint64, follo
 		case err != nil && !stopped && !errors.Is(err, errFinal) && !errors.Is(err, errGap):
 			return err
 		case !follow && !errors.Is(err, errGap):
-			return nil
+			// The log may have been stored while it was read, and the stream dropped right after.
+			stored, err := s.logStored(ctx, j)
+			if err != nil || !stored {
+				return err
+			}
+			j.LogStored = true
+			continue
 		}
 		// The attempt is over: what follows is either the next attempt or the stored log.
 		attempt := max(j.Attempt, r.newest)
@@ -90,6 +97,16 @@ func (s *Service) followJob(ctx context.Context, j model.Job, from uint64, follo
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// logStored reports whether the job's log is stored by now.
+func (s *Service) logStored(ctx context.Context, j model.Job) (bool, error) {
+	b, err := s.Store.Build(ctx, j.BuildID)
+	if err != nil {
+		return false, err
+	}
+	now, ok := jobOf(b, j.ID)
+	return ok && now.LogStored, nil
 }
 
 // untilJob returns the job as soon as enough says so, or as it is when ctx ends.

@@ -28,9 +28,18 @@ func sortPlatforms(list []model.ImagePlatform) {
 	slices.SortFunc(list, func(a, b model.ImagePlatform) int { return strings.Compare(a.Platform, b.Platform) })
 }
 
-// samePlatforms reports whether two sorted lists name the same manifests.
+// samePlatforms reports whether two sorted lists name the same manifests, those of attestations too: an index of the one
+// is then an index of the other.
 func samePlatforms(a, b []model.ImagePlatform) bool {
 	return slices.EqualFunc(a, b, func(x, y model.ImagePlatform) bool {
-		return x.Platform == y.Platform && x.Result.Manifest.Digest == y.Result.Manifest.Digest
+		return x.Platform == y.Platform && x.Result.Manifest.Digest == y.Result.Manifest.Digest &&
+			attestationOf(x) == attestationOf(y)
 	})
+}
+
+func attestationOf(p model.ImagePlatform) string {
+	if p.Result.Attestation == nil {
+		return ""
+	}
+	return p.Result.Attestation.Digest
 }

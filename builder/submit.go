@@ -121,20 +121,21 @@ func newBuild(r model.ImageRequest, spec model.ImageSpec, text, digest string) m
 }
 
 // publishSoon puts the build's jobs into the queue without making the caller wait for it. What fails here, the sweep
-// finds in the database.
+// finds in the database, where it also notes what was published: that note is not worth the start of the job.
 func (s *Service) publishSoon(b model.Build) {
 	jobs := slices.Clone(b.Jobs)
 	s.background.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), publishWithin)
 		defer cancel()
 		for _, j := range jobs {
-			if err := s.publish(ctx, model.Order{JobID: j.ID, BuildID: j.BuildID, Attempt: j.Attempt, Platform: j.Platform}); err != nil {
+			if err := s.Queue.Publish(ctx, model.Order{JobID: j.ID, BuildID: j.BuildID, Attempt: j.Attempt, Platform: j.Platform}); err != nil {
 				s.Log.Warn("cannot queue a job now; the sweep tries again", "job", j.ID, "error", err)
 			}
 		}
 	})
 }
 
+// publish queues an order and notes that it is there.
 func (s *Service) publish(ctx context.Context, o model.Order) error {
 	if err := s.Queue.Publish(ctx, o); err != nil {
 		return err

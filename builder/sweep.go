@@ -140,6 +140,9 @@ func (s *Service) sweepExpired(ctx context.Context) error {
 		return err
 	}
 	for _, o := range due {
+		if o.Attempt > 1 {
+			continue // it had a worker: its age says nothing of how long it has waited since
+		}
 		failure := model.Failure{Code: model.CodeNoWorkerForPlatform, Message: fmt.Sprintf(
 			"No worker took this job within %s. %s", s.Limits.QueueTimeout, s.reason(o.Platform, 0))}
 		_, err = s.end(ctx, model.Outcome{

@@ -118,7 +118,9 @@ func (s *Service) reason(platform string, before int) string {
 		return "No worker that is connected builds for " + platform + "."
 	case ready == 0:
 		return "No worker for " + platform + " is ready: " + detail + "."
-	case before > 0:
+	case before == 1:
+		return "1 job for " + platform + " is before it."
+	case before > 1:
 		return fmt.Sprintf("%d jobs for %s are before it.", before, platform)
 	case busy >= slots:
 		return fmt.Sprintf("Every worker for %s is busy (%d of %d slots).", platform, busy, slots)

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -38,13 +39,13 @@ func (s *Server) readImageForm(ctx context.Context, r *http.Request, boundary, d
 		return model.ImageRequest{}, err
 	}
 	f := &imageForm{imageFields: newImageFields(draft), limit: s.cfg.MaxContextBytes, values: maxFormValues}
-	f.source = &formSource{r: bufio.NewReaderSize(body, readBuffer)}
+	f.source = newFormSource(body, boundary)
 	f.save = func(r io.Reader) (model.Upload, error) { return s.cfg.Builds.SaveContext(ctx, draft, r) }
 	if err := f.readParts(multipart.NewReader(f.source, boundary)); err != nil {
 		return model.ImageRequest{}, err
 	}
 	// Only a body read to its end lets net/http notice that the client goes away while the build is waited for.
-	if _, err := io.Copy(io.Discard, f.source); err != nil {
+	if err := f.source.drain(); err != nil {
 		return model.ImageRequest{}, f.source.explain(err)
 	}
 	return f.finish()
@@ -177,18 +178,38 @@ func (r formReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// formSource is the body under a form. It remembers how it ended, which the errors of mime/multipart often hide.
+// formSource is the body under a form. It remembers how it ended, which the errors of mime/multipart often hide: that
+// package takes a form that is cut within a part's header for a whole one. So an end is a good one only right behind the
+// last boundary; where a line break follows that, nobody reads up to the end.
 type formSource struct {
-	r   *bufio.Reader
-	err error
+	r    *bufio.Reader
+	last []byte // the last boundary
+	tail []byte // the end of what was read, as long as last
+	err  error
+}
+
+func newFormSource(r io.Reader, boundary string) *formSource {
+	return &formSource{r: bufio.NewReaderSize(r, readBuffer), last: []byte("--" + boundary + "--")}
 }
 
 func (s *formSource) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
+	s.tail = append(s.tail, p[max(0, n-len(s.last)):n]...)
+	s.tail = append(s.tail[:0], s.tail[max(0, len(s.tail)-len(s.last)):]...)
+	if err == io.EOF && !bytes.Equal(s.tail, s.last) { //nolint:errorlint // a bare one is the body's end
+		err = io.ErrUnexpectedEOF
+	}
 	if err != nil {
 		s.err = err
 	}
 	return n, err
+}
+
+// drain reads what follows the last boundary.
+func (s *formSource) drain() error {
+	_, err := io.Copy(io.Discard, s.r)
+	s.err = err
+	return err
 }
 
 // explain names what went wrong with the form when reading it gave err.

@@ -47,15 +47,16 @@ func BenchmarkWriteFrame(b *testing.B) {
 // BenchmarkDecodeFrame measures what a reader pays for a frame.
 func BenchmarkDecodeFrame(b *testing.B) {
 	var body []byte
+	p := testPacker(b)
 	require.NoError(b, frames("job", 1, func(f model.Frame) error {
-		s := &splitter{frame: f, limit: maxLineBytes}
+		s := &splitter{frame: f, pack: p, limit: maxLineBytes}
 		var err error
 		body, err = s.message()
 		return err
 	}))
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if _, _, err := decodeFrame(body); err != nil {
+		if _, _, err := decodeFrame(body, p); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -15,7 +15,8 @@ import (
 const (
 	frameVersion = 1
 
-	frameFinal = 1 << 0
+	frameFinal  = 1 << 0
+	framePacked = 1 << 1 // the lines are compressed with zstd
 
 	linePartial      = 1 << 0
 	lineNoTime       = 1 << 1
@@ -34,11 +35,7 @@ func streamsByCode() [otherStream]model.Stream {
 var errBadFrame = errors.New("queue: log frame is malformed or of another version")
 
 // frameHeader appends what comes before the lines.
-func frameHeader(b []byte, f model.Frame, next uint64, lines int, final bool) []byte {
-	var flags byte
-	if final {
-		flags |= frameFinal
-	}
+func frameHeader(b []byte, f model.Frame, next uint64, lines int, flags byte) []byte {
 	b = append(b, frameVersion, flags)
 	b = binary.AppendVarint(b, int64(f.Attempt))
 	b = appendString(b, f.JobID)
@@ -98,17 +95,23 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// decodeFrame reads a frame and the sequence after its last line. The lines' texts are parts of b.
-func decodeFrame(b []byte) (f model.Frame, next uint64, err error) {
+// decodeFrame reads a frame and the sequence after its last line. The lines' texts are parts of b, or of what p unpacked.
+func decodeFrame(b []byte, p *packer) (f model.Frame, next uint64, err error) {
 	d := decoder{rest: b}
 	if d.byte() != frameVersion {
 		return f, 0, errBadFrame
 	}
-	f.Final = d.byte()&frameFinal != 0
+	flags := d.byte()
+	f.Final = flags&frameFinal != 0
 	f.Attempt = int(d.varint())
 	f.JobID = d.string()
 	next = d.uvarint()
 	count := d.uvarint()
+	if flags&framePacked != 0 && !d.bad {
+		if d.rest, err = p.unpack(d.rest); err != nil {
+			return model.Frame{}, 0, errBadFrame
+		}
+	}
 	if d.bad || count > uint64(len(d.rest)/minLineBytes) {
 		return f, 0, errBadFrame
 	}

@@ -10,9 +10,9 @@ import (
 )
 
 // encode puts a frame that fits into one message there.
-func encode(t testing.TB, f model.Frame, next uint64) []byte {
+func encode(t testing.TB, p *packer, f model.Frame, next uint64) []byte {
 	t.Helper()
-	s := &splitter{frame: f, next: next, limit: maxLineBytes}
+	s := &splitter{frame: f, pack: p, next: next, limit: maxLineBytes}
 	require.True(t, s.more())
 	body, err := s.message()
 	require.NoError(t, err)
@@ -20,7 +20,15 @@ func encode(t testing.TB, f model.Frame, next uint64) []byte {
 	return body
 }
 
+func testPacker(t testing.TB) *packer {
+	t.Helper()
+	p, err := newPacker()
+	require.NoError(t, err)
+	return p
+}
+
 func TestCodec(t *testing.T) {
+	p := testPacker(t)
 	at := time.Unix(1700000000, 5).UTC()
 	for name, test := range map[string]struct {
 		lines []model.LogLine
@@ -38,7 +46,7 @@ func TestCodec(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := model.Frame{JobID: "0191-job", Attempt: 2, Lines: test.lines, Final: true}
-			got, next, err := decodeFrame(encode(t, want, 9))
+			got, next, err := decodeFrame(encode(t, p, want, 9), p)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
 			require.Equal(t, test.next, next)
@@ -47,25 +55,28 @@ func TestCodec(t *testing.T) {
 }
 
 func TestCodecMalformed(t *testing.T) {
-	good := encode(t, model.Frame{JobID: "job", Lines: logLines(1, 3)}, 0)
+	p := testPacker(t)
+	good := encode(t, p, model.Frame{JobID: "job", Lines: logLines(1, 3)}, 0)
 	for n := range good {
-		_, _, err := decodeFrame(good[:n])
+		_, _, err := decodeFrame(good[:n], p)
 		require.ErrorIs(t, err, errBadFrame, "cut at %d", n)
 	}
-	_, _, err := decodeFrame(append(good[:len(good):len(good)], 0))
+	_, _, err := decodeFrame(append(good[:len(good):len(good)], 0), p)
 	require.ErrorIs(t, err, errBadFrame, "bytes left over")
-	_, _, err = decodeFrame(append([]byte{frameVersion + 1}, good[1:]...))
+	_, _, err = decodeFrame(append([]byte{frameVersion + 1}, good[1:]...), p)
 	require.ErrorIs(t, err, errBadFrame, "another version")
 }
 
 func FuzzDecodeFrame(f *testing.F) {
-	f.Add(encode(f, model.Frame{JobID: "job", Lines: logLines(1, 3), Final: true}, 0))
+	p := testPacker(f)
+	f.Add(encode(f, p, model.Frame{JobID: "job", Lines: logLines(1, 100), Final: true}, 0))
+	f.Add(encode(f, p, model.Frame{JobID: "job", Lines: logLines(1, 3), Final: true}, 0))
 	f.Add([]byte{frameVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		frame, _, err := decodeFrame(b)
+		frame, _, err := decodeFrame(b, p)
 		if err != nil {
 			return
 		}
-		require.LessOrEqual(t, len(frame.Lines), len(b))
+		require.LessOrEqual(t, len(frame.Lines), max(len(b), unpackMost/minLineBytes))
 	})
 }

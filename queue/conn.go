@@ -56,6 +56,7 @@ type Conn struct {
 	orders *orders
 	desk   *desk
 	writer *logWriter
+	packer *packer
 }
 
 // Start opens the embedded queue in cfg.Dir, or connects to the one at cfg.URL. The context bounds the start alone.
@@ -97,8 +98,12 @@ func dialOutside(ctx context.Context, cfg Config) (*Conn, error) {
 
 // connect makes the connections and what hangs on them. It makes no streams.
 func connect(cfg Config, e *engine, address string, opts ...nats.Option) (*Conn, error) {
+	packer, err := newPacker()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Conn{cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, engine: e}
+	c := &Conn{cfg: cfg, log: cfg.Log, ctx: ctx, cancel: cancel, engine: e, packer: packer}
 	c.orders = &orders{conn: c, consumers: map[string]jetstream.Consumer{}}
 	c.desk = newDesk(c)
 	c.writer = newLogWriter(c)

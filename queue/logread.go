@@ -178,7 +178,7 @@ func (r *reader) give(msg jetstream.Msg, delivered uint64) (uint64, error) {
 	if meta.Sequence.Consumer != delivered+1 {
 		return delivered, errors.New("queue: a log message was lost on its way")
 	}
-	frame, _, err := decodeFrame(msg.Data())
+	frame, _, err := decodeFrame(msg.Data(), r.conn.packer)
 	if err != nil {
 		r.conn.log.Error("queue: a log frame is left out", "subject", r.subject, "sequence", meta.Sequence.Stream, "error", err)
 	} else if err := r.f(frame); err != nil {
@@ -233,7 +233,7 @@ func (c *Conn) NextSeq(ctx context.Context, jobID string) (uint64, error) {
 	if err != nil || msg == nil {
 		return 1, err
 	}
-	_, next, err := decodeFrame(msg.Data)
+	_, next, err := decodeFrame(msg.Data, c.packer)
 	if err != nil {
 		return 0, model.Errorf(model.CodeInternal, "The last lines of the job's log cannot be read.").Wrap(err)
 	}

@@ -58,7 +58,7 @@ func (c *Conn) WriteFrame(ctx context.Context, f model.Frame) error {
 	if err := w.failed(j); err != nil {
 		return err
 	}
-	s := &splitter{frame: f, next: j.next, lines: j.scratch, limit: min(maxLineBytes, int(c.bulk.MaxPayload())-payloadMargin)}
+	s := &splitter{frame: f, pack: c.packer, next: j.next, lines: j.scratch, limit: min(maxLineBytes, int(c.bulk.MaxPayload())-payloadMargin)}
 	if f.Final && len(f.Lines) == 0 && s.next == 0 {
 		var err error
 		if s.next, err = c.NextSeq(ctx, f.JobID); err != nil {

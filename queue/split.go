@@ -14,10 +14,12 @@ const (
 // splitter cuts a frame into messages.
 type splitter struct {
 	frame  model.Frame
+	pack   *packer
 	at     int    // next line to go
 	next   uint64 // sequence after the last line that went
 	limit  int    // of one line, bytes
 	lines  []byte // scratch, which the job keeps for its next frame
+	packed []byte // scratch
 	issued bool
 }
 
@@ -50,7 +52,15 @@ func (s *splitter) message() ([]byte, error) {
 	}
 	s.at += count
 	s.issued = true
-	final := s.frame.Final && s.at == len(s.frame.Lines)
-	out := make([]byte, 0, len(s.lines)+len(s.frame.JobID)+32)
-	return append(frameHeader(out, s.frame, s.next, count, final), s.lines...), nil
+	var flags byte
+	if s.frame.Final && s.at == len(s.frame.Lines) {
+		flags |= frameFinal
+	}
+	body, packed := s.pack.pack(s.packed[:0], s.lines)
+	s.packed = body
+	if packed {
+		flags |= framePacked
+	}
+	out := make([]byte, 0, len(body)+len(s.frame.JobID)+32)
+	return append(frameHeader(out, s.frame, s.next, count, flags), body...), nil
 }

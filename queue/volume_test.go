@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -23,10 +24,12 @@ const mebibyte = 1 << 20
 // frames makes count frames of a worker's usual size, 64 KiB of lines of 100 bytes, one at a time.
 func frames(job string, count int, f func(model.Frame) error) error {
 	const perFrame = 655
-	text := []byte(fmt.Sprintf("%-100s", "cc -O2 -c -o build/module.o src/module.c"))
+	noise := rand.NewChaCha8([32]byte{1}) // lines that do not get smaller when they are packed
 	lines := make([]model.LogLine, perFrame)
 	for n := range count {
 		for i := range lines {
+			text := make([]byte, 100)
+			_, _ = noise.Read(text) // never fails
 			lines[i] = model.LogLine{
 				Seq: uint64(n*perFrame + i + 1), Time: time.Unix(1700000000, int64(i)), Platform: amd64,
 				Step: "[2/3] RUN make", Stream: model.StreamStdout, Text: text,

@@ -12,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
 
 	"cooper/internal/model"
 )
@@ -53,10 +54,12 @@ func (r *Registry) putIndex(ctx context.Context, repo name.Repository, tags []st
 	if err != nil {
 		return "", err
 	}
+	group, pushing := errgroup.WithContext(ctx)
 	for _, t := range tags {
-		if err := r.pusher.Put(ctx, repo.Tag(t), idx); err != nil {
-			return "", err
-		}
+		group.Go(func() error { return r.pusher.Put(pushing, repo.Tag(t), idx) })
+	}
+	if err := group.Wait(); err != nil {
+		return "", err
 	}
 	digest, _, err := v1.SHA256(bytes.NewReader(idx))
 	return digest.String(), err

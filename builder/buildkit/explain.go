@@ -66,9 +66,10 @@ func stepFailed(err error, exitCode int, t *trace, line int, text string) error 
 	return &StepError{ExitCode: exitCode, Cause: model.Errorf(code, "%s", m.String()).AtLine(line).Wrap(err)}
 }
 
-// gone reports whether the daemon, rather than the build, is what failed.
+// gone reports whether the daemon, rather than the build, is what failed. Canceled is one of them: it was not our
+// context that ended, so the daemon is stopping.
 func gone(err error) bool {
-	if code := grpcerrors.Code(err); code == codes.Unavailable {
+	if code := grpcerrors.Code(err); code == codes.Unavailable || code == codes.Canceled {
 		return true
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -84,6 +85,10 @@ var (
 	notFound   = regexp.MustCompile(`"([^"]*)": not found`)
 	baseImage  = regexp.MustCompile(`failed to resolve source metadata for ([^ ]+): (.*)`)
 	copySource = regexp.MustCompile(`failed to (?:compute cache key|calculate checksum)`)
+	// upward matches a path with a ".." in it.
+	upward      = regexp.MustCompile(`(?:^|[^\w.-])\.\.(?:$|[^\w.-])`)
+	entitlement = regexp.MustCompile(`(?:entitlement .*|network\.host|security\.insecure) is not allowed|` +
+		`CDI device support is disabled|required device .* is not registered|requested by the build but not allowed`)
 )
 
 // classify finds a build error's code by what BuildKit says; it gives no types for these.
@@ -98,7 +103,10 @@ func classify(err error, text string) (model.Code, string) {
 		return model.CodeSourceDenied, "The build names a source that builds may not reach: " + said
 	case copySource.MatchString(full) && notFound.MatchString(full):
 		path := notFound.FindStringSubmatch(full)[1]
-		if strings.Contains(text, "..") {
+		switch {
+		case strings.Contains(text, "--from="):
+			return model.CodeCopySourceNotFound, fmt.Sprintf("The stage or image that the step copies from has no %q: %s", path, text)
+		case upward.MatchString(text):
 			return model.CodePathOutsideContext, fmt.Sprintf("The step reads a path outside of the build context: %s. Paths are relative to the context's root and cannot leave it.", text)
 		}
 		return model.CodeCopySourceNotFound, fmt.Sprintf("The build context has no %q (or .dockerignore leaves it out): %s", path, text)
@@ -113,7 +121,7 @@ func classify(err error, text string) (model.Code, string) {
 		return model.CodeDiskLimit, "The disk of the builder is full: " + said
 	case strings.Contains(full, "dockerfile parse error"):
 		return model.CodeDockerfileParse, said
-	case strings.Contains(full, "is not granted by build entitlements") || strings.Contains(full, "entitlement") && strings.Contains(full, "not allowed"):
+	case entitlement.MatchString(full):
 		return model.CodeEntitlementDenied, said
 	default:
 		return model.CodeBuildFailed, "The build failed: " + said

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"time"
 
@@ -129,6 +130,8 @@ func (s Solve) options() (client.SolveOpt, error) {
 		SharedKey:     s.ContextDigest,
 		Session:       attached,
 		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: s.exportAttrs()}},
+		// BuildKit's own record of past builds is not needed: it costs time at the end of each, and keeps their logs twice.
+		Internal: true,
 	}
 	if s.Sources != nil {
 		opt.SourcePolicyProvider = newPolicy(s.Sources, s.Push.Host, s.Push.PublicHost)
@@ -160,7 +163,8 @@ func (s Solve) attrs() map[string]string {
 		a["label:"+k] = v
 	}
 	if s.CacheScope != "" {
-		a["build-arg:BUILDKIT_CACHE_MOUNT_NS"] = s.CacheScope
+		// The frontend puts a slash and the mount's ID behind it: a scope with slashes could be met by another one's ID.
+		a["build-arg:BUILDKIT_CACHE_MOUNT_NS"] = url.PathEscape(s.CacheScope)
 	}
 	return a
 }

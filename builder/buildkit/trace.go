@@ -14,6 +14,7 @@ import (
 const (
 	longestLine = 64 << 10 // bytes; a longer line is cut into partial ones
 	tailLines   = 50       // last lines of a step that are kept for its error
+	tailBytes   = 16 << 10 // of them
 )
 
 // step is a vertex of the solve as the log tells it.
@@ -23,7 +24,8 @@ type step struct {
 	ended   bool
 	pending map[int][]byte // output after the last newline, by BuildKit's stream number
 	at      map[int]time.Time
-	tail    [][]byte
+	tail    [][]byte // its last lines, for the error that it may end with
+	tailLen int      // bytes of tail
 }
 
 // trace turns BuildKit's progress into log lines. It is used by one goroutine at a time.
@@ -92,14 +94,14 @@ func (t *trace) vertexEnded(v *client.Vertex) error {
 	if err := t.flush(s); err != nil {
 		return err
 	}
-	switch {
-	case v.Error != "":
+	if v.Error != "" {
 		return t.say(s, *v.Completed, "failed: %s", v.Error)
-	case v.Cached:
-		return t.say(s, *v.Completed, "cached")
-	default:
-		return t.say(s, *v.Completed, "done in %.1fs", v.Completed.Sub(s.started).Seconds())
 	}
+	s.tail, s.tailLen = nil, 0
+	if v.Cached {
+		return t.say(s, *v.Completed, "cached")
+	}
+	return t.say(s, *v.Completed, "done in %.1fs", v.Completed.Sub(s.started).Seconds())
 }
 
 // output splits what a step wrote into lines. What has no newline yet waits for more, up to longestLine.
@@ -151,15 +153,23 @@ func (t *trace) flush(s *step) error {
 
 func (t *trace) line(s *step, stream int, at time.Time, text []byte, partial bool) error {
 	text = append([]byte(nil), text...)
-	s.tail = append(s.tail, text)
-	if len(s.tail) > tailLines {
-		s.tail = s.tail[1:]
-	}
+	s.keep(text)
 	name := model.StreamStdout
 	if stream == 2 {
 		name = model.StreamStderr
 	}
 	return t.emit(model.LogLine{Time: at, Platform: t.platform, Step: s.name, Stream: name, Text: text, Partial: partial})
+}
+
+// keep adds a line to the tail, of which no more is kept than a message for people can hold.
+func (s *step) keep(line []byte) {
+	line = line[max(0, len(line)-tailBytes):]
+	s.tail = append(s.tail, line)
+	s.tailLen += len(line)
+	for len(s.tail) > tailLines || s.tailLen > tailBytes {
+		s.tailLen -= len(s.tail[0])
+		s.tail = s.tail[1:]
+	}
 }
 
 func (t *trace) say(s *step, at time.Time, format string, args ...any) error {

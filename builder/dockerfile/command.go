@@ -25,8 +25,19 @@ func (w *walk) command(c instructions.Command, at step) error {
 		return w.copy(c, at)
 	case *instructions.RunCommand:
 		return w.runCommand(c, at)
+	case instructions.SupportsSingleWordExpansion:
+		return w.words(c, at)
 	}
 	return nil
+}
+
+// words finds what cannot be expanded in any other instruction, a quote that is left open for instance. The instruction
+// keeps its words, since it is walked through once more for the next platform.
+func (w *walk) words(c instructions.SupportsSingleWordExpansion, at step) error {
+	return c.Expand(func(word string) (string, error) {
+		_, _, err := w.expand(word, *at.scope, at.line)
+		return word, err
+	})
 }
 
 // env sets variables. All of one line see the values from before the line.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"cooper/builder/buildcontext"
@@ -27,8 +28,11 @@ func (w *Worker) run(ctx context.Context, g model.Grant, log *slog.Logger) {
 
 	lines := newLogWriter(ctx, w.Queue, g, w.LogLimit)
 	result, err := w.build(ctx, g, lines)
-	if model.CodeOf(err) == model.CodeBuilderUnavailable {
+	switch {
+	case model.CodeOf(err) == model.CodeBuilderUnavailable:
 		w.builderGone()
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		err = shuttingDown(err)
 	}
 	o := w.outcome(g, result, err)
 
@@ -37,12 +41,16 @@ func (w *Worker) run(ctx context.Context, g model.Grant, log *slog.Logger) {
 	if o.Failure != nil {
 		lines.say("%s: %s", o.Failure.Code, o.Failure.Message)
 	}
-	if err := lines.close(report); err != nil {
-		log.Error("the log's end could not be stored", "error", err)
-	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := lines.close(report); err != nil {
+			log.Error("the log's end could not be stored", "error", err)
+		}
+	})
 	if err := w.Queue.Finish(report, o); err != nil {
 		log.Error("outcome could not be reported; the server will take the job for lost and run it again", "error", err)
 	}
+	wg.Wait()
 	log.Info("job ended", "status", o.Status, "code", model.CodeOf(err), "error", err, "seconds", time.Since(started).Seconds())
 }
 
@@ -124,7 +132,7 @@ func (w *Worker) outcome(g model.Grant, r buildkit.Result, err error) model.Outc
 	case model.CodeOf(err) == model.CodeCanceled:
 		o.Status = model.StatusCanceled
 	case errors.Is(err, context.Canceled):
-		err = model.Errorf(model.CodeShuttingDown, "The worker was stopped while it was building.").Wrap(err)
+		err = shuttingDown(err)
 	}
 	e := model.AsError(err)
 	switch e.Code {
@@ -134,6 +142,10 @@ func (w *Worker) outcome(g model.Grant, r buildkit.Result, err error) model.Outc
 	}
 	o.Failure = &model.Failure{Code: e.Code, Message: strings.ToValidUTF8(e.Message, "\uFFFD"), Line: e.Line}
 	return o
+}
+
+func shuttingDown(cause error) error {
+	return model.Errorf(model.CodeShuttingDown, "The worker was stopped while it was building.").Wrap(cause)
 }
 
 func (w *Worker) limits() (oom, pids int64) {

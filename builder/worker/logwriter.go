@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -48,10 +49,12 @@ func newLogWriter(ctx context.Context, q frameQueue, g model.Grant, limit int64)
 	return &logWriter{ctx: context.WithoutCancel(ctx), queue: q, grant: g, limit: limit, seq: max(g.NextSeq, 1)}
 }
 
-// say adds a line of Cooper's own.
+// say adds what Cooper itself has to say; each line of it is a line of the log.
 func (w *logWriter) say(format string, args ...any) {
-	// An error stays in w.err and comes out of close.
-	_ = w.add(model.LogLine{Time: time.Now(), Platform: w.grant.Platform, Stream: model.StreamCooper, Text: fmt.Appendf(nil, format, args...)})
+	for text := range bytes.SplitSeq(fmt.Appendf(nil, format, args...), []byte("\n")) {
+		// An error stays in w.err and comes out of close.
+		_ = w.add(model.LogLine{Time: time.Now(), Platform: w.grant.Platform, Stream: model.StreamCooper, Text: text})
+	}
 }
 
 // add appends a line. It blocks while the queue is behind.
@@ -59,7 +62,8 @@ func (w *logWriter) add(l model.LogLine) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := int64(len(l.Text)) + 1
-	if w.limit > 0 && w.written+n > w.limit {
+	// Once a line went to the tail all others follow it, short ones too: lines keep their order.
+	if w.limit > 0 && (len(w.tail) > 0 || w.written+n > w.limit) {
 		w.keepTail(l, n)
 		return w.err
 	}

@@ -104,10 +104,10 @@ func (w *Worker) next(ctx context.Context) (Delivery, error) {
 		platforms, ready, probed := w.state()
 		if ready {
 			// Orders are awaited for a bounded time, so that a change of platforms is noticed.
-			ctx, cancel := context.WithTimeout(ctx, time.Minute)
-			d, err := w.Queue.Next(ctx, platforms)
+			bounded, cancel := context.WithTimeout(ctx, time.Minute)
+			d, err := w.Queue.Next(bounded, platforms)
 			cancel()
-			if !errors.Is(err, context.DeadlineExceeded) {
+			if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 				return d, err
 			}
 			continue
@@ -176,7 +176,7 @@ func (w *Worker) probe(ctx context.Context) {
 	platforms, err := w.BuildKit.Platforms(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wasReady := w.detail == ""
+	before := w.detail
 	switch {
 	case err != nil:
 		w.detail = "BuildKit does not answer"
@@ -185,8 +185,8 @@ func (w *Worker) probe(ctx context.Context) {
 	default:
 		w.detail, w.platforms = "", platforms
 	}
-	if ready := w.detail == ""; ready != wasReady {
-		w.Log.Info("builder changed", "ready", ready, "detail", w.detail, "platforms", platforms)
+	if w.detail != before {
+		w.Log.Info("builder changed", "ready", w.detail == "", "detail", w.detail, "error", err, "platforms", platforms)
 	}
 	close(w.probed)
 	w.probed = make(chan struct{})

@@ -66,21 +66,3 @@ func TestExternalRegistry(t *testing.T) {
 		require.NotContains(t, text, old)
 	}
 }
-
-// A BuildKit that is already there is used through its socket, and is none of our business otherwise.
-func TestExternalBuildKitOnASocket(t *testing.T) {
-	owner := startServer(t, nil)
-	owner.pushBusybox()
-	s := startServer(t, func(c *config.Config) { c.BuildKitAddr = owner.daemon.Address() })
-	require.Nil(t, s.daemon)
-	r := s.mustBuild("FROM busybox\nRUN uname -m >/machine\n", "component", "elsewhere", "architecture", "amd64,arm64")
-	require.Contains(t, r.str("imageName"), s.host)
-	for arch, machine := range map[string]string{"amd64": "x86_64\n", "arm64": "aarch64\n"} {
-		_, read := s.imageOf(r.str("imageName"), arch)
-		require.Equal(t, machine, read("machine"))
-	}
-	s.mustBuild("FROM "+r.str("imageName")+"\nRUN test -s /machine\n", "component", "onward")
-	require.Equal(t, http.StatusNotFound, owner.image("component", "elsewhere").status)
-	s.stop()
-	owner.mustBuild("FROM busybox\nRUN true\n", "component", "mine")
-}

@@ -42,15 +42,47 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(serveCommand(stderr), imageCommand(), buildCommand())
-	err := root.ExecuteContext(ctx)
+	cmd, err := execute(ctx, root)
 	if err == nil {
 		return 0
 	}
 	fmt.Fprintln(stderr, "cooper:", err)
 	if errors.As(err, new(usageError)) {
+		fmt.Fprintf(stderr, "`%s --help` tells how it is used.\n", cmd.CommandPath())
 		return 2
 	}
 	return 1
+}
+
+// execute runs the command that the arguments name and returns it. What fails before that command itself begins is a
+// usageError: Cobra tells its own errors from the command's in no other way.
+func execute(ctx context.Context, root *cobra.Command) (*cobra.Command, error) {
+	begun := false
+	for _, c := range root.Commands() {
+		noteBeginning(c, &begun)
+	}
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !begun {
+		err = usageError{err}
+	}
+	return cmd, err
+}
+
+// noteBeginning has cmd and those below it set begun when they begin. One that only groups others shows its help, but
+// takes no arguments: Cobra would show the help for a name that is none, too, and call it a success.
+func noteBeginning(cmd *cobra.Command, begun *bool) {
+	if cmd.RunE == nil {
+		cmd.Args = cobra.NoArgs
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		*begun = true
+		return run(cmd, args)
+	}
+	for _, c := range cmd.Commands() {
+		noteBeginning(c, begun)
+	}
 }
 
 // usageError is a command line that cannot be understood.

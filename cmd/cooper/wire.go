@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -189,10 +190,10 @@ func (s *server) openBuilder(context.Context) error {
 	return nil
 }
 
-// trustedRegistry reports whether a registry may be used by builds although it is private: ours, under either name, and
-// the mirrors of the configuration.
+// trustedRegistry reports whether a registry may be used by builds wherever its name leads to: ours, under either name,
+// the one of the configuration, and those that are asked through a mirror.
 func (s *server) trustedRegistry(host string) bool {
-	if host == s.local || host == s.cfg.PublicHost() {
+	if host == s.local || host == s.cfg.PublicHost() || slices.Contains(s.cfg.MirrorHosts, host) {
 		return true
 	}
 	outside, _, _ := strings.Cut(s.cfg.Registry, "/")
@@ -230,7 +231,10 @@ func (s *server) openAPI(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the API: %w", err)
 	}
-	s.http = &http.Server{Handler: s.split(), BaseContext: func(net.Listener) context.Context { return s.serving }}
+	s.http = &http.Server{ //nolint:gosec // handlers.Limits sets every timeout
+		Handler: s.split(), BaseContext: func(net.Listener) context.Context { return s.serving },
+		ErrorLog: slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelWarn),
+	}
 	handlers.Limits(s.http)
 	return nil
 }

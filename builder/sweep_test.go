@@ -1,0 +1,91 @@
+package builder
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cooper/internal/model"
+)
+
+// deaf makes the service believe that it has listened for long and heard nothing.
+func (p *parts) deaf() { p.workers.since = time.Now().Add(-2 * lostAfter) }
+
+func TestJobsOfWorkersThatAreSilent(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		edit     func(*model.Build, *model.Job)
+		heard    bool
+		status   model.Status
+		attempt  int
+		code     model.Code
+		canceled bool
+	}{
+		{name: "run again", status: model.StatusQueued, attempt: 2},
+		{name: "fail after the third time", edit: func(_ *model.Build, j *model.Job) { j.Attempt = 3 }, status: model.StatusFailed, attempt: 3, code: model.CodeWorkerLost},
+		{name: "end when nobody wants them", edit: func(b *model.Build, _ *model.Job) { b.Askers = 0 }, status: model.StatusCanceled, attempt: 1, code: model.CodeCanceled},
+		{name: "not when one is heard", heard: true, status: model.StatusRunning, attempt: 1},
+		{
+			name: "are told again to stop, when one is heard", edit: func(b *model.Build, _ *model.Job) { b.Askers = 0 }, heard: true,
+			status: model.StatusRunning, attempt: 1, canceled: true,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := newParts(newJobs("1", amd))
+			if test.edit != nil {
+				p.store.change("1/"+amd, test.edit)
+			}
+			p.deaf()
+			if test.heard {
+				p.workers.heard(model.Heartbeat{Worker: "node/w", Running: []model.Claim{{JobID: "1/" + amd, Attempt: 1}}})
+			}
+			require.NoError(t, p.sweepRunning(t.Context()))
+			j := p.build(t, "1").Jobs[0]
+			require.Equal(t, test.status, j.Status)
+			require.Equal(t, test.attempt, j.Attempt)
+			if test.code != "" {
+				require.Equal(t, test.code, j.Error.Code)
+			}
+			require.Equal(t, test.canceled, len(p.queue.canceled) == 1)
+			require.Equal(t, test.status == model.StatusQueued, len(p.queue.published) == 1)
+		})
+	}
+}
+
+func TestJobsThatNobodyTakesExpire(t *testing.T) {
+	young, old, again := newJobs("young", amd), newJobs("old", amd), newJobs("again", amd)
+	for _, b := range []*model.Build{&young, &old, &again} {
+		b.Jobs[0].Status = model.StatusQueued
+	}
+	old.Jobs[0].Created = time.Now().Add(-2 * time.Hour)
+	again.Jobs[0].Created, again.Jobs[0].Attempt = old.Jobs[0].Created, 2 // it ran for most of the time
+	p := newParts(young, old, again)
+	require.NoError(t, p.sweepExpired(t.Context()))
+	require.Equal(t, model.StatusQueued, p.build(t, "young").Jobs[0].Status)
+	require.Equal(t, model.StatusQueued, p.build(t, "again").Jobs[0].Status)
+	b := p.build(t, "old")
+	require.Equal(t, model.StatusFailed, b.Status)
+	require.Equal(t, model.Failure{
+		Code: model.CodeNoWorkerForPlatform, Message: "No worker took this job within 1h0m0s. No worker that is connected builds for linux/amd64.",
+	}, *b.Error)
+}
+
+func TestARestartQueuesAllThatIsDue(t *testing.T) {
+	ours, theirs, waiting, done := newJobs("ours", amd), newJobs("theirs", amd), newJobs("waiting", amd), newJobs("done", amd)
+	theirs.Jobs[0].Worker = "node2/w" // another machine's, whose name begins like ours
+	waiting.Jobs[0].Status = model.StatusQueued
+	done.Jobs[0].Status = model.StatusSucceeded
+	p := newParts(ours, theirs, waiting, done)
+	require.NoError(t, p.recover(t.Context()))
+	require.Equal(t, 2, p.build(t, "ours").Jobs[0].Attempt)
+	require.Equal(t, model.StatusRunning, p.build(t, "theirs").Jobs[0].Status)
+	due := map[model.Order]bool{}
+	for _, o := range p.queue.published {
+		due[o] = true
+	}
+	require.Equal(t, map[model.Order]bool{
+		{JobID: "ours/" + amd, BuildID: "ours", Platform: amd, Attempt: 2}:       true,
+		{JobID: "waiting/" + amd, BuildID: "waiting", Platform: amd, Attempt: 1}: true,
+	}, due)
+}
