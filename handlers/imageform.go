@@ -196,7 +196,7 @@ func (s *formSource) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	s.tail = append(s.tail, p[max(0, n-len(s.last)):n]...)
 	s.tail = append(s.tail[:0], s.tail[max(0, len(s.tail)-len(s.last)):]...)
-	if err == io.EOF && !bytes.Equal(s.tail, s.last) { //nolint:errorlint // a bare one is the body's end
+	if err == io.EOF && !bytes.Equal(s.tail, s.last) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {

@@ -26,7 +26,8 @@ const (
 )
 
 // PutIndex pushes an index of the platforms under each of the tags and returns its digest. Platforms whose manifests the
-// registry no longer has are left out, and out of the returned list. PUSH_FAILED when the registry refuses.
+// registry no longer has are left out, and out of the returned list. PUSH_FAILED when the registry refuses, or has none of
+// them: a tag that works is not moved to an index of nothing.
 func (r *Registry) PutIndex(ctx context.Context, repository string, tags []string, list []model.ImagePlatform, annotations map[string]string) (string, []model.ImagePlatform, error) {
 	repo, err := r.repository(repository)
 	if err != nil {
@@ -42,6 +43,9 @@ func (r *Registry) PutIndex(ctx context.Context, repository string, tags []strin
 	kept, err := r.present(ctx, repo, list)
 	if err != nil {
 		return "", nil, failed("look up the image's manifests", err)
+	}
+	if len(kept) == 0 {
+		return "", nil, model.Errorf(model.CodePushFailed, "The registry has none of the image's manifests any more. Build it again.")
 	}
 	if digest, err = r.putIndex(ctx, repo, tags, kept, annotations); err != nil {
 		return "", nil, failed("store the image's index", err)

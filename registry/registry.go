@@ -123,7 +123,7 @@ func (r *Registry) repository(repository string) (name.Repository, error) {
 }
 
 // Platform finds a platform's image manifest, and that of its attestations, in what a job pushed: an index of the two,
-// or the image manifest alone. DIGEST errors and a missing platform are PUSH_FAILED.
+// or the image manifest alone. An index that cannot be read, or that holds no image, is PUSH_FAILED.
 func (r *Registry) Platform(ctx context.Context, repository string, pushed model.Descriptor, platform string) (model.Result, error) {
 	if !types.MediaType(pushed.MediaType).IsIndex() {
 		return model.Result{Manifest: pushed}, nil
@@ -156,23 +156,23 @@ func (r *Registry) Platform(ctx context.Context, repository string, pushed model
 }
 
 func failed(doing string, err error) error {
-	return model.Errorf(model.CodePushFailed, "The registry refused to %s: %s", doing, answer(err)).Wrap(err)
+	return model.Errorf(model.CodePushFailed, "Cannot %s: the registry %s.", doing, answer(err)).Wrap(err)
 }
 
-// answer is what a registry said, without what our client put around it.
+// answer is what a registry did: what it said, without what our client put around it.
 func answer(err error) string {
 	var t *transport.Error
 	if !errors.As(err, &t) {
-		return "it cannot be reached"
+		return "cannot be reached"
 	}
 	var said []string
 	for _, d := range t.Errors {
 		said = append(said, strings.TrimSpace(string(d.Code)+" "+d.Message))
 	}
 	if len(said) == 0 {
-		return fmt.Sprintf("HTTP status %d", t.StatusCode)
+		return fmt.Sprintf("answered with HTTP status %d", t.StatusCode)
 	}
-	return strings.Join(said, "; ")
+	return "answered: " + strings.Join(said, "; ")
 }
 
 // isGone reports whether the registry answered that there is no such manifest.

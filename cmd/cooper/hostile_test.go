@@ -252,7 +252,7 @@ func streaming(context func(io.Writer)) func(*testServer) reply {
 			}
 			_ = to.CloseWithError(w.Close())
 		}()
-		defer body.Close()
+		defer func() { _ = body.Close() }()
 		return s.call(http.MethodPost, imagesPath, body, http.Header{"Content-Type": {w.FormDataContentType()}})
 	}
 }
@@ -262,7 +262,7 @@ func raw(request string) func(*testServer) reply {
 	return func(s *testServer) reply {
 		c, err := new(net.Dialer).DialContext(s.tester.Context(), "tcp", s.host)
 		require.NoError(s.tester, err)
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		require.NoError(s.tester, c.SetDeadline(time.Now().Add(patience)))
 		go func() { _, _ = io.WriteString(c, request) }() // the server may answer and hang up before the end
 		return readReply(s.tester, c)

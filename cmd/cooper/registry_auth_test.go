@@ -33,11 +33,11 @@ func TestRegistryTokens(t *testing.T) {
 	manifest := s.get("/v2/mine-main-image/manifests/latest")
 	require.Equal(t, http.StatusOK, manifest.status, "%s", manifest.raw)
 	put := func(repository, tag, password string) int {
-		return s.registry2(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, password, string(manifest.raw), manifest.header.Get("Content-Type"))
+		return s.v2(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, password, string(manifest.raw), manifest.header.Get("Content-Type"))
 	}
-	get := func(path, password string) int { return s.registry2(http.MethodGet, path, password, "", "") }
-	remove := func(path, password string) int { return s.registry2(http.MethodDelete, path, password, "", "") }
-	upload := func(path, password string) int { return s.registry2(http.MethodPost, path, password, "", "") }
+	get := func(path, password string) int { return s.v2(http.MethodGet, path, password, "", "") }
+	remove := func(path, password string) int { return s.v2(http.MethodDelete, path, password, "", "") }
+	upload := func(path, password string) int { return s.v2(http.MethodPost, path, password, "", "") }
 
 	t.Run("forged", func(t *testing.T) {
 		for name, token := range forgeries(t, push) {
@@ -89,8 +89,8 @@ func TestRegistryTokens(t *testing.T) {
 	require.NotContains(t, s.log.String(), push)
 }
 
-// registry2 is a call of the registry, whose password is left out when it is empty. It returns the status.
-func (s *testServer) registry2(method, path, password, body, contentType string) int {
+// v2 is a call of the registry, whose password is left out when it is empty. It returns the status.
+func (s *testServer) v2(method, path, password, body, contentType string) int {
 	s.tester.Helper()
 	req, err := http.NewRequestWithContext(s.tester.Context(), method, s.url+path, strings.NewReader(body))
 	require.NoError(s.tester, err)

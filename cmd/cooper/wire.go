@@ -193,11 +193,19 @@ func (s *server) openBuilder(context.Context) error {
 // trustedRegistry reports whether a registry may be used by builds wherever its name leads to: ours, under either name,
 // the one of the configuration, and those that are asked through a mirror.
 func (s *server) trustedRegistry(host string) bool {
-	if host == s.local || host == s.cfg.PublicHost() || slices.Contains(s.cfg.MirrorHosts, host) {
+	if host == s.local || host == s.cfg.PublicHost() || slices.Contains(s.cfg.MirrorHosts, host) || s.hasMirror(host) {
 		return true
 	}
 	outside, _, _ := strings.Cut(s.cfg.Registry, "/")
 	return outside != "" && host == outside
+}
+
+// hasMirror reports whether the configuration names a mirror for a registry.
+func (s *server) hasMirror(host string) bool {
+	return slices.ContainsFunc(s.cfg.RegistryMirrors, func(m string) bool {
+		registry, _, _ := strings.Cut(strings.TrimSpace(m), "=")
+		return registry == host
+	})
 }
 
 // nodeName names this data directory's workers, in every run the same.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -23,9 +24,19 @@ type ImageBuild struct {
 func (c *Client) BuildImage(ctx context.Context, b ImageBuild) (Submitted, error) {
 	pr, pw := io.Pipe()
 	form := multipart.NewWriter(pw)
-	go func() { pw.CloseWithError(b.write(form)) }()
+	go func() {
+		if err := b.write(form); err != nil {
+			pw.CloseWithError(&inputError{err})
+			return
+		}
+		pw.Close()
+	}()
 	defer pr.Close() // ends the writer when the server has answered early
 	resp, err := c.do(ctx, http.MethodPost, "/images", pr, http.Header{"Content-Type": {form.FormDataContentType()}})
+	var input *inputError
+	if errors.As(err, &input) {
+		return Submitted{}, input.error // without what says that the server cannot be reached
+	}
 	if err != nil {
 		return Submitted{}, err
 	}
@@ -36,6 +47,11 @@ func (c *Client) BuildImage(ctx context.Context, b ImageBuild) (Submitted, error
 	}
 	return out, nil
 }
+
+// inputError is one of what was to be sent.
+type inputError struct{ error }
+
+func (e *inputError) Unwrap() error { return e.error }
 
 func (b ImageBuild) write(form *multipart.Writer) error {
 	for name, values := range b.Fields {
