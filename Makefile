@@ -65,7 +65,8 @@ test: setup-test ## setup-test, then every test
 	go test -p 2 -timeout 20m -count $(COUNT) $(TEST_ROOT) $(PACKAGES)
 
 bench: setup-test ## setup-test, then the measurements of docs/benchmarks.md
-	go test -p 1 -timeout 60m -run '^$$' -bench . -benchtime 1x $(TEST_ROOT) $(PACKAGES)
+	@go build -o $(BIN)/benchmark ./internal/testbed/cmd/benchmark
+	$(AS_ROOT) $(BIN)/benchmark -bin $(BIN) -out docs/benchmarks.md
 
 lint: $(BIN)/golangci-lint $(BIN)/swag ## every linter, and whether openapi/ is what the annotations say
 	$(BIN)/golangci-lint run --allow-serial-runners

@@ -55,7 +55,7 @@ func facts(b model.Build) map[string]string {
 func (s *Service) secretsLost(ctx context.Context, b model.Build, c model.Claim) error {
 	failure := model.Failure{Code: model.CodeSecretLost, Message: "The server was restarted before this job ran. Secrets are never stored, so they are gone: submit the build again."}
 	o := model.Outcome{JobID: c.JobID, BuildID: b.ID, Attempt: c.Attempt, Worker: c.Worker, Status: model.StatusFailed, Failure: &failure, Time: time.Now()}
-	if _, err := s.end(ctx, o, nil); err != nil {
+	if err := s.end(ctx, o, nil); err != nil {
 		return err
 	}
 	return model.Errorf(model.CodeLeaseLost, "The job's secrets are gone.")

@@ -41,7 +41,7 @@ func (s *Service) finish(ctx context.Context, o model.Outcome) error {
 	case o.Transient && b.Askers > 0 && (o.Attempt < maxAttempts || o.Failure != nil && o.Failure.Code == model.CodeShuttingDown):
 		err = s.again(ctx, job, o.Failure)
 	default:
-		_, err = s.end(ctx, o, nil)
+		err = s.end(ctx, o, nil)
 	}
 	if model.CodeOf(err) == model.CodeLeaseLost {
 		return nil
@@ -66,8 +66,7 @@ func (s *Service) succeed(ctx context.Context, b model.Build, job model.Job, o m
 	if err != nil {
 		return s.publishFailed(ctx, o, err)
 	}
-	_, err = s.end(ctx, o, img)
-	return err
+	return s.end(ctx, o, img)
 }
 
 // publishFailed gives the registry time to come back, and then gives the job up.
@@ -77,22 +76,21 @@ func (s *Service) publishFailed(ctx context.Context, o model.Outcome, err error)
 	}
 	e := model.AsError(err)
 	o.Status, o.Result, o.Failure = model.StatusFailed, nil, &model.Failure{Code: e.Code, Message: e.Message}
-	_, err = s.end(ctx, o, nil)
-	return err
+	return s.end(ctx, o, nil)
 }
 
 // end records the end of an attempt and lets go of what the build needed.
-func (s *Service) end(ctx context.Context, o model.Outcome, img *model.Image) (model.Build, error) {
+func (s *Service) end(ctx context.Context, o model.Outcome, img *model.Image) error {
 	b, err := s.Store.FinishJob(ctx, o, img)
 	if err != nil {
-		return b, err
+		return err
 	}
 	if job, ok := jobOf(b, o.JobID); ok {
 		s.metrics.finished(job)
 	}
 	s.ended(b)
 	s.sweepSoon() // stores the log
-	return b, nil
+	return nil
 }
 
 // ended lets go of a build's inputs once it is over, and wakes those who wait for it.

@@ -143,8 +143,10 @@ func TestInputDigest(t *testing.T) {
 	}
 	want := digest(base)
 	for name, edit := range map[string]func(*model.ImageRequest){
-		"again":           func(*model.ImageRequest) {},
-		"in other order":  func(r *model.ImageRequest) { r.Architectures, r.BuildArgs = []string{"arm64", "amd64"}, []string{"B=2", "A=1"} },
+		"again": func(*model.ImageRequest) {},
+		"in other order": func(r *model.ImageRequest) {
+			r.Architectures, r.BuildArgs = []string{"arm64", "amd64"}, []string{"B=2", "A=1"}
+		},
 		"by other names":  func(r *model.ImageRequest) { r.Architectures = []string{"linux/x86_64", "aarch64"} },
 		"defaults spelt":  func(r *model.ImageRequest) { r.Branch, r.Tag, r.Publish, r.Timeout = "main", "latest", "each", "30m" },
 		"another asker":   func(r *model.ImageRequest) { r.ID, r.Requester.LinuxUsername, r.IdempotencyKey = "0191", "bob", "k" },

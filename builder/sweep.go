@@ -130,8 +130,7 @@ func (s *Service) lost(ctx context.Context, j model.Job, why string) error {
 	default:
 		return s.again(ctx, j, &model.Failure{Code: model.CodeWorkerLost, Message: why})
 	}
-	_, err = s.end(ctx, o, nil)
-	return err
+	return s.end(ctx, o, nil)
 }
 
 func (s *Service) sweepExpired(ctx context.Context) error {
@@ -145,7 +144,7 @@ func (s *Service) sweepExpired(ctx context.Context) error {
 		}
 		failure := model.Failure{Code: model.CodeNoWorkerForPlatform, Message: fmt.Sprintf(
 			"No worker took this job within %s. %s", s.Limits.QueueTimeout, s.reason(o.Platform, 0))}
-		_, err = s.end(ctx, model.Outcome{
+		err = s.end(ctx, model.Outcome{
 			JobID: o.JobID, BuildID: o.BuildID, Attempt: o.Attempt, Status: model.StatusFailed, Failure: &failure, Time: time.Now(),
 		}, nil)
 		if err != nil && model.CodeOf(err) != model.CodeLeaseLost {

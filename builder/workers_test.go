@@ -44,6 +44,9 @@ func TestReason(t *testing.T) {
 	}
 }
 
+// pass lets time pass on the clock of a synctest bubble.
+func pass(d time.Duration) { <-time.After(d) }
+
 func TestAJobIsLostWhenItsWorkerSaysNothingOfIt(t *testing.T) {
 	const almost, tooLong = lostAfter - time.Millisecond, lostAfter + time.Millisecond
 	job := model.Job{ID: "job", Attempt: 2}
@@ -55,15 +58,19 @@ func TestAJobIsLostWhenItsWorkerSaysNothingOfIt(t *testing.T) {
 		do   func(w *workers)
 		lost bool
 	}{
-		{"just started to listen", func(*workers) { time.Sleep(almost) }, false},
-		{"never heard of", func(*workers) { time.Sleep(tooLong) }, true},
-		{"granted", func(w *workers) { time.Sleep(tooLong); w.granted(model.Claim{JobID: "job", Attempt: 2}); time.Sleep(almost) }, false},
-		{"granted long ago", func(w *workers) { w.granted(model.Claim{JobID: "job", Attempt: 2}); time.Sleep(tooLong) }, true},
-		{"held", func(w *workers) { time.Sleep(tooLong); w.heard(hold(2)); time.Sleep(almost) }, false},
-		{"silence", func(w *workers) { w.heard(hold(2)); time.Sleep(tooLong) }, true},
-		{"the attempt before is held", func(w *workers) { time.Sleep(tooLong); w.heard(hold(1)) }, true},
-		{"its worker lives but does not hold it", func(w *workers) { time.Sleep(tooLong); w.heard(model.Heartbeat{Worker: "w"}) }, true},
-		{"tidying forgets no lease too early", func(w *workers) { w.heard(hold(2)); time.Sleep(almost); w.tidy() }, false},
+		{"just started to listen", func(*workers) { pass(almost) }, false},
+		{"never heard of", func(*workers) { pass(tooLong) }, true},
+		{"granted", func(w *workers) {
+			pass(tooLong)
+			w.granted(model.Claim{JobID: "job", Attempt: 2})
+			pass(almost)
+		}, false},
+		{"granted long ago", func(w *workers) { w.granted(model.Claim{JobID: "job", Attempt: 2}); pass(tooLong) }, true},
+		{"held", func(w *workers) { pass(tooLong); w.heard(hold(2)); pass(almost) }, false},
+		{"silence", func(w *workers) { w.heard(hold(2)); pass(tooLong) }, true},
+		{"the attempt before is held", func(w *workers) { pass(tooLong); w.heard(hold(1)) }, true},
+		{"its worker lives but does not hold it", func(w *workers) { pass(tooLong); w.heard(model.Heartbeat{Worker: "w"}) }, true},
+		{"tidying forgets no lease too early", func(w *workers) { w.heard(hold(2)); pass(almost); w.tidy() }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // its clock
@@ -79,13 +86,13 @@ func TestWorkersAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newParts()
 		p.workers.heard(model.Heartbeat{Worker: "old", Running: []model.Claim{{JobID: "job", Attempt: 1}}})
-		time.Sleep(lostAfter / 2)
+		pass(lostAfter / 2)
 		p.workers.heard(model.Heartbeat{Worker: "new"})
-		time.Sleep(lostAfter/2 + time.Second)
+		pass(lostAfter/2 + time.Second)
 		p.workers.tidy()
 		require.Len(t, p.Workers(), 1)
 		require.Equal(t, "new", p.Workers()[0].Worker)
-		time.Sleep(10 * lostAfter)
+		pass(10 * lostAfter)
 		p.workers.tidy()
 		require.Empty(t, p.Workers())
 		require.Empty(t, p.workers.leases)

@@ -233,7 +233,8 @@ func requireWorks(t *testing.T, dir string) {
 			return nil
 		})
 	})
-	for receive(t, got) != "new" {
+	for job := ""; job != "new"; {
+		job = receive(t, got)
 	}
 	write(t, c, "new", logLines(1, 50))
 	lines, _ := replay(t, c, "new")

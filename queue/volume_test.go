@@ -84,7 +84,7 @@ func limitMemory(t *testing.T, room int64) {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	before := debug.SetMemoryLimit(int64(m.Sys-m.HeapReleased) + room) //nolint:gosec // far below the largest int64
+	before := debug.SetMemoryLimit(int64(m.Sys-m.HeapReleased) + room)
 	t.Cleanup(func() { debug.SetMemoryLimit(before) })
 }
 

@@ -94,7 +94,7 @@ func TestResolveTellsWhatIsNoRepository(t *testing.T) {
 		"404":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, model.CodeGitRepoNotFound},
 		"500":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, model.CodeGitUnreachable},
 		"429":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, model.CodeGitUnreachable},
-		"302 to login": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", 302) }, model.CodeGitNotARepo},
+		"302 to login": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, model.CodeGitNotARepo},
 		"not packets":  {func(w http.ResponseWriter, _ *http.Request) { advert(w); _, _ = w.Write([]byte("zzzzz")) }, model.CodeGitNotARepo},
 		"cut short": {func(w http.ResponseWriter, _ *http.Request) {
 			advert(w)
@@ -110,14 +110,14 @@ func TestResolveTellsWhatIsNoRepository(t *testing.T) {
 		"breaks the line": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, model.CodeGitUnreachable},
 		"redirect to file": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "file:///etc/info/refs")
-			w.WriteHeader(302)
+			w.WriteHeader(http.StatusFound)
 		}, model.CodeRedirectDenied},
 		"redirect to metadata": {func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://169.254.169.254/info/refs", 302)
+			http.Redirect(w, r, "http://169.254.169.254/info/refs", http.StatusFound)
 		}, model.CodeRedirectDenied},
-		"redirect loop": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/a/info/refs", 302) }, model.CodeRedirectDenied},
+		"redirect loop": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/a/info/refs", http.StatusFound) }, model.CodeRedirectDenied},
 		"credentials added": {func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://u:p@"+r.Host+"/a/info/refs", 302)
+			http.Redirect(w, r, "http://u:p@"+r.Host+"/a/info/refs", http.StatusFound)
 		}, model.CodeRedirectDenied},
 	}
 	for name, c := range cases {
@@ -139,7 +139,7 @@ func TestRedirectsStayAtTheirHost(t *testing.T) {
 	// The inner server is one that the policy allows: what refuses it is that a redirect leads there.
 	g := newGit(t, nil, s, target)
 
-	s.around(func(backend http.Handler) http.Handler {
+	s.around(func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, target.URL+r.URL.RequestURI(), http.StatusFound)
 		})

@@ -87,7 +87,7 @@ func TestFramesGoOutSoon(t *testing.T) {
 		require.NoError(t, w.add(logLine("right after")))
 		require.NoError(t, w.add(logLine("right after")))
 		require.Len(t, q.lines(), 1, "lines close together are gathered")
-		time.Sleep(frameDelay + time.Millisecond) // on the bubble's clock
+		<-time.After(frameDelay + time.Millisecond) // on the bubble's clock
 		synctest.Wait()
 		require.Len(t, q.lines(), 3)
 		require.Len(t, q.frames, 2)

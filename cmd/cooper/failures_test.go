@@ -58,7 +58,7 @@ func TestFailuresNameTheirCause(t *testing.T) {
 			require.Contains(t, s.logText(r.str("buildId")), tc.code)
 		})
 	}
-	t.Run("and the next build works", func(t *testing.T) { s.mustBuild("FROM busybox\nRUN true\n", "component", "fine") })
+	t.Run("and the next build works", func(*testing.T) { s.mustBuild("FROM busybox\nRUN true\n", "component", "fine") })
 }
 
 // Killing buildkitd under a build makes that build run again on the new one.

@@ -132,7 +132,7 @@ func eventually(t testing.TB, what string, f func() bool) {
 func (s *testServer) waitReady() {
 	s.tester.Helper()
 	eventually(s.tester, "the server is ready", func() bool {
-		resp, err := http.Get(s.url + "/readyz") //nolint:noctx // a probe
+		resp, err := http.Get(s.url + "/readyz")
 		if err != nil {
 			return false
 		}

@@ -173,7 +173,7 @@ func componentName(path string) string {
 
 // gitBranch is the branch that is checked out at dir; empty when there is none.
 func gitBranch(ctx context.Context, dir string) string {
-	cmd := exec.CommandContext(ctx, "git", "-C", dir, "symbolic-ref", "--quiet", "--short", "HEAD")
+	cmd := exec.CommandContext(ctx, "git", "-C", dir, "symbolic-ref", "--quiet", "--short", "HEAD") //nolint:gosec // the user's own folder
 	cmd.Env = config.Environment()
 	out, err := cmd.Output()
 	if err != nil {

@@ -11,11 +11,9 @@ import (
 
 	"github.com/moby/patternmatcher/ignorefile"
 	"github.com/tonistiigi/fsutil"
-	"github.com/tonistiigi/fsutil/types"
 )
 
-// ContextTar returns what writes a folder as a tar, without what its .dockerignore leaves out, and without sockets, which
-// no image can hold.
+// ContextTar returns what writes a folder as a tar, without what its .dockerignore leaves out.
 func ContextTar(ctx context.Context, dir string) (func(io.Writer) error, error) {
 	files, err := fsutil.NewFS(dir)
 	if err != nil {
@@ -25,12 +23,7 @@ func ContextTar(ctx context.Context, dir string) (func(io.Writer) error, error) 
 	if err != nil {
 		return nil, err
 	}
-	files, err = fsutil.NewFilterFS(files, &fsutil.FilterOpt{ExcludePatterns: patterns, Map: func(_ string, st *types.Stat) fsutil.MapResult {
-		if fs.FileMode(st.Mode)&fs.ModeSocket != 0 {
-			return fsutil.MapResultExclude
-		}
-		return fsutil.MapResultKeep
-	}})
+	files, err = fsutil.NewFilterFS(files, &fsutil.FilterOpt{ExcludePatterns: patterns})
 	if err != nil {
 		return nil, fmt.Errorf("read .dockerignore: %w", err)
 	}
@@ -46,7 +39,7 @@ func ignorePatterns(dir string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open .dockerignore: %w", err)
 	}
-	defer ignored.Close()
+	defer ignored.Close() //nolint:errcheck // only read
 	patterns, err := ignorefile.ReadAll(ignored)
 	if err != nil {
 		return nil, fmt.Errorf("read .dockerignore: %w", err)

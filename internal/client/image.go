@@ -25,13 +25,13 @@ func (c *Client) BuildImage(ctx context.Context, b ImageBuild) (Submitted, error
 	pr, pw := io.Pipe()
 	form := multipart.NewWriter(pw)
 	go func() {
-		if err := b.write(form); err != nil {
-			pw.CloseWithError(&inputError{err})
-			return
+		err := b.write(form)
+		if err != nil {
+			err = &inputError{err}
 		}
-		pw.Close()
+		pw.CloseWithError(err) // nil ends the body
 	}()
-	defer pr.Close() // ends the writer when the server has answered early
+	defer pr.Close() //nolint:errcheck // ends the writer when the server has answered early
 	resp, err := c.do(ctx, http.MethodPost, "/images", pr, http.Header{"Content-Type": {form.FormDataContentType()}})
 	var input *inputError
 	if errors.As(err, &input) {
@@ -86,7 +86,7 @@ func (b ImageBuild) writeDockerfile(form *multipart.Writer) error {
 	if err != nil {
 		return fmt.Errorf("open the Dockerfile: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read
 	part, err := form.CreateFormFile("dockerfile", "Dockerfile")
 	if err != nil {
 		return err

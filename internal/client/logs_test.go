@@ -45,7 +45,7 @@ func newEventServer(t *testing.T, answers ...connection) *eventServer {
 	return s
 }
 
-func event(n int) string {
+func lineEvent(n int) string {
 	return fmt.Sprintf("id: %d\nevent: line\ndata: {\"seq\":%d,\"text\":\"line %d\"}\n\n", n, n, n)
 }
 
@@ -75,10 +75,10 @@ func (s *eventServer) follow(t *testing.T) (End, []string, error) {
 
 func TestAFollowerGoesOnWhereTheConnectionBroke(t *testing.T) {
 	s := newEventServer(t,
-		writes(event(1)+event(2)+"id: 3\nevent: line\ndata: {\"seq\":3,\"te"), // in the middle of an event: it comes again
+		writes(lineEvent(1)+lineEvent(2)+"id: 3\nevent: line\ndata: {\"seq\":3,\"te"), // in the middle of an event: it comes again
 		writes(""), // nothing at all
-		writes(event(3)+event(4)+"id: 5\ndata: {\"seq\":5,\"text\":\"line 5\"}\n"), // without the empty line that ends it
-		writes(event(5)+endEvent),
+		writes(lineEvent(3)+lineEvent(4)+"id: 5\ndata: {\"seq\":5,\"text\":\"line 5\"}\n"), // without the empty line that ends it
+		writes(lineEvent(5)+endEvent),
 	)
 	end, got, err := s.follow(t)
 	require.NoError(t, err)
@@ -116,8 +116,8 @@ func TestAFollowerGivesUp(t *testing.T) {
 		says    string
 	}{
 		{name: "at a refusal", answers: []connection{refuse(http.StatusNotFound, `{"code":"NOT_FOUND","errorMessage":"No such build."}`)}, calls: 1, says: "NOT_FOUND: No such build."},
-		{name: "at a refusal when it comes back", answers: []connection{writes(event(1)), refuse(http.StatusUnauthorized, `{"code":"AUTH_REVOKED"}`)}, calls: 2, says: "AUTH_REVOKED"},
-		{name: "when its reader does", answers: []connection{writes(event(1) + event(2))}, line: broken, calls: 1, says: "broken pipe"},
+		{name: "at a refusal when it comes back", answers: []connection{writes(lineEvent(1)), refuse(http.StatusUnauthorized, `{"code":"AUTH_REVOKED"}`)}, calls: 2, says: "AUTH_REVOKED"},
+		{name: "when its reader does", answers: []connection{writes(lineEvent(1) + lineEvent(2))}, line: broken, calls: 1, says: "broken pipe"},
 		{name: "at what is no log", answers: []connection{writes("data: <html>\n\n")}, calls: 1, says: "read a log event"},
 		{name: "at what is no end", answers: []connection{writes("event: end\ndata: {\n\n")}, calls: 1, says: "read a log event"},
 	} {
@@ -140,7 +140,7 @@ func TestAFollowerGivesUp(t *testing.T) {
 
 // A server that is being restarted is not the end of a follower.
 func TestAFollowerOutlivesARestart(t *testing.T) {
-	s := newEventServer(t, writes(event(1)), func(w http.ResponseWriter, _ string) { w.WriteHeader(http.StatusServiceUnavailable) }, writes(event(2)+endEvent))
+	s := newEventServer(t, writes(lineEvent(1)), func(w http.ResponseWriter, _ string) { w.WriteHeader(http.StatusServiceUnavailable) }, writes(lineEvent(2)+endEvent))
 	end, got, err := s.follow(t)
 	require.NoError(t, err)
 	require.Equal(t, "failed", end.Status)
@@ -151,7 +151,7 @@ func TestAFollowerEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s := newEventServer(t, func(w http.ResponseWriter, _ string) {
-		_, _ = io.WriteString(w, event(1))
+		_, _ = io.WriteString(w, lineEvent(1))
 		_ = http.NewResponseController(w).Flush()
 		<-ctx.Done()
 	})

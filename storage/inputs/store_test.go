@@ -108,7 +108,7 @@ func TestNothingIsLeftOfAFailedSave(t *testing.T) {
 // cancelReader runs a function when it is reached, and gives one byte.
 type cancelReader struct{ f func() }
 
-func (c cancelReader) Read(b []byte) (int, error) {
+func (c cancelReader) Read([]byte) (int, error) {
 	c.f()
 	return 1, io.EOF
 }

@@ -57,7 +57,7 @@ func startServer(ctx context.Context, bin string) (*server, error) {
 		return nil, err
 	}
 	defer log.Close()
-	s.cmd = exec.CommandContext(ctx, filepath.Join(bin, "cooper"), "serve") //nolint:gosec // the program under test
+	s.cmd = exec.CommandContext(ctx, filepath.Join(bin, "cooper"), "serve")
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = dir, log, log
 	s.cmd.Env = append(config.Environment(), "COOPER_LISTEN="+s.host, "COOPER_PUBLIC_URL=http://"+s.host,
 		"COOPER_DATA_DIR="+s.data(), "COOPER_ADMIN_KEY="+adminKey, "COOPER_RATE_LIMIT=0", "COOPER_LOG_LEVEL=warn")
@@ -192,9 +192,11 @@ func (s *server) buildctl(ctx context.Context, dockerfile, ref string, args ...s
 		return 0, err
 	}
 	socket := filepath.Join(s.data(), "buildkit", "run", "buildkitd.sock")
-	args = append([]string{"--addr", "unix://" + socket, "build", "--frontend", "dockerfile.v0", "--progress", "plain",
-		"--local", "context=" + empty, "--local", "dockerfile=" + dir, "--output", "type=image,name=" + ref + ",push=true"}, args...)
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "buildctl"), args...) //nolint:gosec // the peer
+	args = append([]string{
+		"--addr", "unix://" + socket, "build", "--frontend", "dockerfile.v0", "--progress", "plain",
+		"--local", "context=" + empty, "--local", "dockerfile=" + dir, "--output", "type=image,name=" + ref + ",push=true",
+	}, args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "buildctl"), args...)
 	cmd.Env = append(config.Environment(), "DOCKER_CONFIG="+dir)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

@@ -39,8 +39,12 @@ func run(ctx context.Context, args []string) error {
 	}
 	r := &report{}
 	for _, m := range []measurement{
-		{"cached build", cachedBuild}, {"cold build", coldBuild}, {"first step", firstStep}, {"context memory", contextMemory},
-		{"log memory", logMemory}, {"image look-up", imageLookup},
+		{"cached build", cachedBuild},
+		{"cold build", coldBuild},
+		{"first step", firstStep},
+		{"context memory", contextMemory},
+		{"log memory", logMemory},
+		{"image look-up", imageLookup},
 	} {
 		if !strings.Contains(m.name, *only) {
 			continue
@@ -54,7 +58,7 @@ func run(ctx context.Context, args []string) error {
 	if *only != "" {
 		return nil
 	}
-	return os.WriteFile(*out, []byte(r.markdown()), 0o644) //nolint:gosec // a page of the documentation
+	return os.WriteFile(*out, []byte(r.markdown()), 0o644)
 }
 
 // measure gives each measurement a server of its own, so that none sees the memory or the cache of another.
