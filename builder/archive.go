@@ -10,9 +10,12 @@ import (
 	"cooper/internal/model"
 )
 
-// finalWithin is how long after a job's end its last frame is waited for: its worker sent it before the outcome, so that
-// only a worker that was lost has none.
-const finalWithin = 3 * time.Second
+// A worker sends the last frame of a job's log beside its outcome, and only a worker that was lost sends none: it is
+// waited for as long as no more than finalWithin passes without a line, and no longer than finalAtMost.
+const (
+	finalWithin = 3 * time.Second
+	finalAtMost = 30 * time.Second
+)
 
 // sweepLogs moves the logs of jobs that ended from the stream to the data directory. One that cannot be moved does not
 // hold up the others.
@@ -62,15 +65,29 @@ func (s *Service) archive(ctx context.Context, j model.Job) error {
 func (s *Service) rewind(ctx context.Context, j model.Job, r *reel) error {
 	err := s.Queue.Frames(ctx, j.ID, false, r.add)
 	if err == nil && !j.Started.IsZero() {
-		// By a worker's clock that is ahead, the end is in the future.
-		wait := min(finalWithin, time.Until(j.Finished.Add(finalWithin)))
-		waiting, cancel := context.WithTimeout(ctx, wait)
-		defer cancel()
-		if err = s.Queue.Frames(waiting, j.ID, true, r.add); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			return nil
-		}
+		err = s.awaitFinal(ctx, j, r)
 	}
 	if errors.Is(err, errFinal) {
+		return nil
+	}
+	return err
+}
+
+func (s *Service) awaitFinal(ctx context.Context, j model.Job, r *reel) error {
+	waiting, stop := context.WithTimeout(ctx, finalAtMost)
+	defer stop()
+	// By a worker's clock that is ahead, the job's end is in the future.
+	silence := time.AfterFunc(min(finalWithin, time.Until(j.Finished.Add(finalWithin))), stop)
+	defer silence.Stop()
+	err := s.Queue.Frames(waiting, j.ID, true, func(f model.Frame) error {
+		before := r.next
+		err := r.add(f)
+		if r.next > before {
+			silence.Reset(finalWithin)
+		}
+		return err
+	})
+	if waiting.Err() != nil && ctx.Err() == nil && errors.Is(err, waiting.Err()) {
 		return nil
 	}
 	return err

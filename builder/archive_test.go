@@ -153,6 +153,44 @@ func TestALastFrameThatComesLateIsArchived(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, texts(p.logs.logs[job]))
 }
 
+// The outcome may overtake a log that is long: as long as lines come, they are taken.
+func TestALogThatIsSlowerThanItsOutcomeIsArchivedWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, job := endedJob("b", nil)
+		p := newParts(b)
+		swept := make(chan error, 1)
+		go func() { swept <- p.sweepLogs(t.Context()) }()
+		for i := range 5 {
+			pass(finalWithin - time.Second)
+			p.queue.write(job, frame(1, i == 4, lines(uint64(i)+1, "line")))
+		}
+		require.NoError(t, <-swept)
+		require.Len(t, p.logs.logs[job], 5)
+	})
+}
+
+// A worker that was lost and does not know it cannot hold up the sweep.
+func TestALogThatNeverEndsIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, job := endedJob("b", &model.Failure{Code: model.CodeCanceled, Message: "The build was canceled."})
+		p := newParts(b)
+		began := time.Now()
+		swept := make(chan error, 1)
+		go func() { swept <- p.sweepLogs(t.Context()) }()
+		for n := uint64(1); ; n++ {
+			select {
+			case err := <-swept:
+				require.NoError(t, err)
+				require.Equal(t, finalAtMost, time.Since(began))
+				require.Equal(t, "CANCELED: The build was canceled.", texts(p.logs.logs[job])[len(p.logs.logs[job])-1])
+				return
+			case <-time.After(time.Second):
+				p.queue.write(job, frame(1, false, lines(n, "line")))
+			}
+		}
+	})
+}
+
 func TestALogWithAHoleIsArchivedWithWhatThereIs(t *testing.T) {
 	b, job := endedJob("b", nil)
 	p := newParts(b)

@@ -124,8 +124,11 @@ type Registry interface {
 	// PutIndex pushes an index of the platforms under each of the tags and returns its digest. Platforms whose
 	// manifests the registry no longer has are left out and not in the returned list. PUSH_FAILED when it cannot.
 	PutIndex(ctx context.Context, repository string, tags []string, platforms []model.ImagePlatform, annotations map[string]string) (digest string, kept []model.ImagePlatform, err error)
-	// Platform finds a platform's manifest and attestations in what a job pushed. PUSH_FAILED when it cannot.
-	Platform(ctx context.Context, repository string, pushed model.Descriptor, platform string) (model.Result, error)
+	// Platform finds a platform's manifest and attestations in what a job pushed and named as the result's manifest. A
+	// result that names them already comes back as it is. PUSH_FAILED when it cannot.
+	Platform(ctx context.Context, repository string, pushed model.Result, platform string) (model.Result, error)
+	// Has reports whether the manifests of a result are in the registry; false when it cannot tell.
+	Has(ctx context.Context, repository string, r model.Result) bool
 	// Push says where workers push to, with credentials for that repository alone.
 	Push(repository string) (model.Push, error)
 	// Name is how the outside calls a tag: host/repository:tag.

@@ -36,9 +36,32 @@ func (s *Service) claim(ctx context.Context, c model.Claim) (model.Grant, error)
 	if g.Push, err = s.Registry.Push(b.Image.Repository); err != nil {
 		return model.Grant{}, err
 	}
+	g.Previous, g.PreviousID = s.previous(ctx, b, job.Platform)
 	g.Image.Labels = facts(b)
 	maps.Copy(g.Image.Labels, b.Image.Labels)
 	return g, nil
+}
+
+// previous returns what an equal request made of the platform, when the tag still has it and the registry too.
+func (s *Service) previous(ctx context.Context, b model.Build, platform string) (*model.Result, string) {
+	if b.Image.NoCache {
+		return nil, ""
+	}
+	img, err := s.Store.Image(ctx, b.Image.Repository, b.Image.Tag)
+	if err != nil {
+		return nil, "" // there is none, or it is not worth failing for
+	}
+	for _, p := range img.Platforms {
+		if p.Platform != platform || !p.Result.Pinned {
+			continue
+		}
+		made, err := s.Store.Build(ctx, p.BuildID)
+		if err != nil || made.InputDigest != b.InputDigest || !s.Registry.Has(ctx, b.Image.Repository, p.Result) {
+			return nil, ""
+		}
+		return &p.Result, p.BuildID
+	}
+	return nil, ""
 }
 
 // facts are the labels that every image has.

@@ -385,6 +385,7 @@ func (i *memoryInputs) List(time.Duration) ([]string, error) { return nil, nil }
 
 // memoryRegistry remembers which platforms each tag's index has.
 type memoryRegistry struct {
+	lost    bool // nothing is there any more
 	mu      sync.Mutex
 	tags    map[string][]model.ImagePlatform
 	notes   map[string]map[string]string
@@ -409,9 +410,11 @@ func (r *memoryRegistry) PutIndex(_ context.Context, repository string, tags []s
 	return fmt.Sprintf("sha256:index-of-%d", len(kept)), kept, nil
 }
 
-func (r *memoryRegistry) Platform(_ context.Context, _ string, pushed model.Descriptor, _ string) (model.Result, error) {
-	return model.Result{Manifest: pushed}, r.failing
+func (r *memoryRegistry) Platform(_ context.Context, _ string, pushed model.Result, _ string) (model.Result, error) {
+	return pushed, r.failing
 }
+
+func (r *memoryRegistry) Has(context.Context, string, model.Result) bool { return !r.lost }
 
 func (r *memoryRegistry) Push(repository string) (model.Push, error) {
 	return model.Push{Repository: "registry/" + repository}, nil

@@ -52,7 +52,7 @@ func (s *Service) finish(ctx context.Context, o model.Outcome) error {
 // succeed publishes what the job pushed and then records it: a crash between the two leaves an index that the next
 // delivery of the outcome makes again.
 func (s *Service) succeed(ctx context.Context, b model.Build, job model.Job, o model.Outcome) error {
-	res, err := s.Registry.Platform(ctx, b.Image.Repository, o.Result.Manifest, job.Platform)
+	res, err := s.Registry.Platform(ctx, b.Image.Repository, *o.Result, job.Platform)
 	if err != nil {
 		return s.publishFailed(ctx, o, err)
 	}

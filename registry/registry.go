@@ -124,15 +124,15 @@ func (r *Registry) repository(repository string) (name.Repository, error) {
 
 // Platform finds a platform's image manifest, and that of its attestations, in what a job pushed: an index of the two,
 // or the image manifest alone. An index that cannot be read, or that holds no image, is PUSH_FAILED.
-func (r *Registry) Platform(ctx context.Context, repository string, pushed model.Descriptor, platform string) (model.Result, error) {
-	if !types.MediaType(pushed.MediaType).IsIndex() {
-		return model.Result{Manifest: pushed}, nil
+func (r *Registry) Platform(ctx context.Context, repository string, pushed model.Result, platform string) (model.Result, error) {
+	if !types.MediaType(pushed.Manifest.MediaType).IsIndex() {
+		return pushed, nil
 	}
 	repo, err := r.repository(repository)
 	if err != nil {
 		return model.Result{}, err
 	}
-	got, err := r.puller.Get(ctx, repo.Digest(pushed.Digest))
+	got, err := r.puller.Get(ctx, repo.Digest(pushed.Manifest.Digest))
 	if err != nil {
 		return model.Result{}, failed("read back what the job pushed", err)
 	}
@@ -140,7 +140,7 @@ func (r *Registry) Platform(ctx context.Context, repository string, pushed model
 	if err := json.Unmarshal(got.Manifest, &idx); err != nil {
 		return model.Result{}, failed("read back what the job pushed", err)
 	}
-	var res model.Result
+	res := model.Result{Sources: pushed.Sources, Pinned: pushed.Pinned}
 	for _, m := range idx.Manifests {
 		d := model.Descriptor{MediaType: string(m.MediaType), Digest: m.Digest.String(), Size: m.Size}
 		if m.Annotations[referenceType] == attestationManifest {
@@ -153,6 +153,16 @@ func (r *Registry) Platform(ctx context.Context, repository string, pushed model
 		return model.Result{}, model.Errorf(model.CodePushFailed, "What the job pushed for %s holds no image.", platform)
 	}
 	return res, nil
+}
+
+// Has reports whether the manifests of a result are in the registry; false also when it cannot tell.
+func (r *Registry) Has(ctx context.Context, repository string, res model.Result) bool {
+	repo, err := r.repository(repository)
+	if err != nil {
+		return false
+	}
+	kept, err := r.present(ctx, repo, []model.ImagePlatform{{Result: res}})
+	return err == nil && len(kept) == 1 && (kept[0].Result.Attestation == nil) == (res.Attestation == nil)
 }
 
 func failed(doing string, err error) error {

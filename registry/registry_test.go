@@ -192,16 +192,16 @@ func TestThePlatformOfWhatAJobPushed(t *testing.T) {
 	digest, _, err := r.PutIndex(t.Context(), repo, []string{"pushed"}, []model.ImagePlatform{platformOf("linux/arm64", image, &attested)}, nil)
 	require.NoError(t, err)
 	index := model.Descriptor{MediaType: "application/vnd.oci.image.index.v1+json", Digest: digest}
-	got, err := r.Platform(t.Context(), repo, index, "linux/arm64")
+	got, err := r.Platform(t.Context(), repo, model.Result{Manifest: index}, "linux/arm64")
 	require.NoError(t, err)
 	require.Equal(t, model.Result{Manifest: image, Attestation: &attested}, got)
 
-	got, err = r.Platform(t.Context(), repo, image, "linux/arm64")
+	got, err = r.Platform(t.Context(), repo, model.Result{Manifest: image}, "linux/arm64")
 	require.NoError(t, err)
 	require.Equal(t, model.Result{Manifest: image}, got, "an image without attestations")
 
 	index.Digest = "sha256:" + strings.Repeat("0", 64)
-	_, err = r.Platform(t.Context(), repo, index, "linux/arm64")
+	_, err = r.Platform(t.Context(), repo, model.Result{Manifest: index}, "linux/arm64")
 	require.Equal(t, model.CodePushFailed, model.CodeOf(err))
 	require.Contains(t, model.AsError(err).Message, "MANIFEST_UNKNOWN")
 }

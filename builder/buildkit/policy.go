@@ -2,7 +2,10 @@ package buildkit
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 
 	pb "github.com/moby/buildkit/frontend/gateway/pb"
 	spb "github.com/moby/buildkit/sourcepolicy/pb"
@@ -21,9 +24,11 @@ type Sources interface {
 
 // newPolicy asks sources about every source that a build names, at the moment the daemon is about to use it: whatever
 // the check before queueing could not see (variables, ONBUILD of base images) is caught here.
-func newPolicy(sources Sources, own ...string) *policysession.PolicyProvider {
+func newPolicy(allowed Sources, seen *sources, own ...string) *policysession.PolicyProvider {
 	return policysession.NewPolicyProvider(func(ctx context.Context, req *policysession.CheckPolicyRequest) (*policysession.DecisionResponse, *pb.ResolveSourceMetaRequest, error) {
-		if err := checkSource(ctx, sources, own, req.GetSource().GetSource().GetIdentifier(), req.GetSource().GetSource().GetAttrs()); err != nil {
+		id := req.GetSource().GetSource().GetIdentifier()
+		seen.add(id)
+		if err := checkSource(ctx, allowed, own, id, req.GetSource().GetSource().GetAttrs()); err != nil {
 			return &policysession.DecisionResponse{
 				Action:       spb.PolicyAction_DENY,
 				DenyMessages: []*policysession.DenyMessage{{Message: model.AsError(err).Message}},
@@ -56,4 +61,34 @@ func checkSource(ctx context.Context, sources Sources, own []string, id string, 
 	default:
 		return model.Errorf(model.CodeSourceDenied, "Sources of the kind %q are not allowed in a build.", scheme)
 	}
+}
+
+// sources notes what a solve fetches.
+type sources struct {
+	mu       sync.Mutex
+	pinned   map[string]bool
+	unpinned bool // something other than an image or a local folder
+}
+
+func (s *sources) add(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	scheme, rest, _ := strings.Cut(id, "://")
+	switch {
+	case scheme == "local":
+	case scheme != "docker-image":
+		s.unpinned = true
+	case strings.Contains(rest, "@sha256:"): // it is also asked about before its tag is resolved
+		if s.pinned == nil {
+			s.pinned = map[string]bool{}
+		}
+		s.pinned[rest] = true
+	}
+}
+
+// images returns the images that were fetched, sorted, and whether that is all that was.
+func (s *sources) images() (images []string, all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.pinned)), !s.unpinned
 }

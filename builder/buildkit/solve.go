@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/docker/cli/cli/config/types"
@@ -29,6 +30,11 @@ import (
 // gzipLevel is fast: one 240 MB layer takes half the time of the default level and is 3 % larger.
 const gzipLevel = "3"
 
+const (
+	attestProvenance = "attest:provenance" // a frontend attribute
+	exportStep       = "exporting to image"
+)
+
 // Solve is one platform of an image to build and push.
 type Solve struct {
 	Platform      string
@@ -44,19 +50,81 @@ type Solve struct {
 	CacheScope    string // cache mounts are shared within it and nowhere else
 	Push          model.Push
 	Sources       Sources // asked about every source that the build names; nil accepts all
+	// Previous is what an equal request gave. It is the result again, without another export and push, when every step
+	// is cached and the same images were built from.
+	Previous *model.Result
 }
 
-// Run solves s, pushes the result by digest and returns its manifests. What happens is given to emit in order; an
-// error of emit stops the build. The error carries a code: STEP_FAILED and the other codes of a build that failed, or
+// Run solves s, pushes the result by digest and returns it. What happens is given to emit in order; an error of emit
+// stops the build. The error carries a code: STEP_FAILED and the other codes of a build that failed, or
 // BUILDER_UNAVAILABLE when the daemon went away, or context.Cause(ctx) when ctx ended.
 func (c *Client) Run(ctx context.Context, s Solve, emit func(model.LogLine) error) (Result, error) {
-	opt, err := s.options()
+	if s.Previous != nil {
+		same, err := c.unchanged(ctx, s, emit)
+		if err != nil {
+			return Result{}, err
+		}
+		if same {
+			return Result{Pushed: *s.Previous, Unchanged: true}, nil
+		}
+		// The steps have run and are in the log; what follows finds them cached.
+		emit = onlyExport(emit)
+	}
+	seen := &sources{}
+	opt, err := s.options(seen)
 	if err != nil {
 		return Result{}, err
 	}
+	opt.Exports = []client.ExportEntry{{Type: client.ExporterImage, Attrs: s.exportAttrs()}}
+	resp, _, err := c.solve(ctx, s, opt, emit)
+	if err != nil {
+		return Result{}, err
+	}
+	pushed, err := readDescriptor(resp.ExporterResponse)
+	if err != nil {
+		return Result{}, err
+	}
+	images, pinned := seen.images()
+	return Result{Pushed: model.Result{Manifest: pushed, Sources: images, Pinned: pinned && s.Sources != nil}}, nil
+}
+
+// Result is what a solve gave.
+type Result struct {
+	// Pushed names in Manifest what was pushed: an index of the image and its attestations, or the image itself. When
+	// Unchanged, it is Solve.Previous.
+	Pushed    model.Result
+	Unchanged bool
+}
+
+// unchanged builds s without exporting it and reports whether the export would only make Previous again.
+func (c *Client) unchanged(ctx context.Context, s Solve, emit func(model.LogLine) error) (bool, error) {
+	seen := &sources{}
+	opt, err := s.options(seen)
+	if err != nil {
+		return false, err
+	}
+	delete(opt.FrontendAttrs, attestProvenance) // of an export alone
+	_, trace, err := c.solve(ctx, s, opt, emit)
+	if err != nil {
+		return false, err
+	}
+	images, pinned := seen.images()
+	return pinned && trace.executed == 0 && slices.Equal(images, s.Previous.Sources), nil
+}
+
+func onlyExport(emit func(model.LogLine) error) func(model.LogLine) error {
+	return func(l model.LogLine) error {
+		if l.Step != exportStep {
+			return nil
+		}
+		return emit(l)
+	}
+}
+
+// solve runs one solve and gives its progress to emit.
+func (c *Client) solve(ctx context.Context, s Solve, opt client.SolveOpt, emit func(model.LogLine) error) (*client.SolveResponse, *trace, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-
 	status := make(chan *client.SolveStatus, 16)
 	trace := newTrace(s.Platform, emit)
 	traced := make(chan error, 1)
@@ -80,35 +148,30 @@ func (c *Client) Run(ctx context.Context, s Solve, emit func(model.LogLine) erro
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			return Result{}, context.Cause(ctx)
+			return nil, trace, context.Cause(ctx)
 		}
-		return Result{}, explain(err, trace, s)
+		return nil, trace, explain(err, trace, s)
 	}
-	return readResult(resp.ExporterResponse)
+	return resp, trace, nil
 }
 
-// Result is what a solve pushed.
-type Result struct {
-	// Root is the manifest that was pushed: an index of the image and its attestations, or the image itself.
-	Root model.Descriptor
-}
-
-func readResult(r map[string]string) (Result, error) {
+func readDescriptor(r map[string]string) (model.Descriptor, error) {
 	raw, err := base64.StdEncoding.DecodeString(r[exptypes.ExporterImageDescriptorKey])
 	if err != nil {
-		return Result{}, fmt.Errorf("read the descriptor of what was pushed: %w", err)
+		return model.Descriptor{}, fmt.Errorf("read the descriptor of what was pushed: %w", err)
 	}
 	var d ocispecs.Descriptor
 	if err := json.Unmarshal(raw, &d); err != nil {
-		return Result{}, fmt.Errorf("read the descriptor of what was pushed: %w", err)
+		return model.Descriptor{}, fmt.Errorf("read the descriptor of what was pushed: %w", err)
 	}
 	if d.Digest == "" {
-		return Result{}, errors.New("BuildKit named no digest for what it pushed")
+		return model.Descriptor{}, errors.New("BuildKit named no digest for what it pushed")
 	}
-	return Result{Root: model.Descriptor{MediaType: d.MediaType, Digest: d.Digest.String(), Size: d.Size}}, nil
+	return model.Descriptor{MediaType: d.MediaType, Digest: d.Digest.String(), Size: d.Size}, nil
 }
 
-func (s Solve) options() (client.SolveOpt, error) {
+// options are those of every solve of s; what it fetches is noted in seen.
+func (s Solve) options(seen *sources) (client.SolveOpt, error) {
 	dockerfile := staticfs.NewFS()
 	dockerfile.Add("Dockerfile", &fstypes.Stat{Mode: 0o644, ModTime: contentTime(s.Dockerfile)}, s.Dockerfile)
 	mounts := map[string]fsutil.FS{"dockerfile": dockerfile, "context": staticfs.NewFS()}
@@ -129,12 +192,11 @@ func (s Solve) options() (client.SolveOpt, error) {
 		LocalMounts:   mounts,
 		SharedKey:     s.ContextDigest,
 		Session:       attached,
-		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: s.exportAttrs()}},
 		// BuildKit's own record of past builds is not needed: it costs time at the end of each, and keeps their logs twice.
 		Internal: true,
 	}
 	if s.Sources != nil {
-		opt.SourcePolicyProvider = newPolicy(s.Sources, s.Push.Host, s.Push.PublicHost)
+		opt.SourcePolicyProvider = newPolicy(s.Sources, seen, s.Push.Host, s.Push.PublicHost)
 	}
 	return opt, nil
 }
@@ -143,8 +205,8 @@ func (s Solve) attrs() map[string]string {
 	a := map[string]string{
 		"platform": s.Platform,
 		// An attribute of this name keeps the frontend from looking for a syntax line, and so from pulling another frontend.
-		"cmdline":           "dockerfile.v0",
-		"attest:provenance": "mode=max",
+		"cmdline":        "dockerfile.v0",
+		attestProvenance: "mode=max",
 	}
 	if s.Target != "" {
 		a["target"] = s.Target
@@ -156,7 +218,7 @@ func (s Solve) attrs() map[string]string {
 		a["build-arg:"+k] = v
 		if secretName.MatchString(k) {
 			// Provenance of mode max records build args; of mode min it does not.
-			a["attest:provenance"] = "mode=min"
+			a[attestProvenance] = "mode=min"
 		}
 	}
 	for k, v := range s.Labels {

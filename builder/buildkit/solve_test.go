@@ -123,7 +123,7 @@ func TestSolveOptions(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), []byte("x"), 0o600))
 	s := Solve{Dockerfile: []byte("FROM scratch\n"), ContextDir: dir, ContextDigest: "sha256:ctx"}
-	opt, err := s.options()
+	opt, err := s.options(&sources{})
 	require.NoError(t, err)
 	require.Equal(t, "dockerfile.v0", opt.Frontend)
 	require.Equal(t, "sha256:ctx", opt.SharedKey)
@@ -136,12 +136,12 @@ func TestSolveOptions(t *testing.T) {
 	require.NoError(t, err)
 
 	s.Sources = scriptedSources{}
-	opt, err = s.options()
+	opt, err = s.options(&sources{})
 	require.NoError(t, err)
 	require.NotNil(t, opt.SourcePolicyProvider)
 
 	s.ContextDir = filepath.Join(dir, "gone")
-	_, err = s.options()
+	_, err = s.options(&sources{})
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -163,13 +163,13 @@ func TestReadResult(t *testing.T) {
 	}
 	const index = "application/vnd.oci.image.index.v1+json"
 	digest := "sha256:" + strings.Repeat("ab", 32)
-	got, err := readResult(enc(`{"mediaType":"` + index + `","digest":"` + digest + `","size":857}`))
+	got, err := readDescriptor(enc(`{"mediaType":"` + index + `","digest":"` + digest + `","size":857}`))
 	require.NoError(t, err)
-	require.Equal(t, model.Descriptor{MediaType: index, Digest: digest, Size: 857}, got.Root)
+	require.Equal(t, model.Descriptor{MediaType: index, Digest: digest, Size: 857}, got)
 	for name, r := range map[string]map[string]string{
 		"nothing": {}, "no base64": {"containerimage.descriptor": "%"}, "no JSON": enc("x"), "no digest": enc("{}"),
 	} {
-		_, err := readResult(r)
+		_, err := readDescriptor(r)
 		require.Error(t, err, name)
 	}
 }

@@ -3,6 +3,7 @@ package buildkit
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/moby/buildkit/client"
@@ -16,6 +17,9 @@ const (
 	tailLines   = 50       // last lines of a step that are kept for its error
 	tailBytes   = 16 << 10 // of them
 )
+
+// instruction matches the names of steps that make something: not [internal] ones, nor bases, which have digests.
+var instruction = regexp.MustCompile(`^\[[^\]]*\d+/\d+\] (?:[^F]|F[^R]|FR[^O]|FRO[^M])`)
 
 // step is a vertex of the solve as the log tells it.
 type step struct {
@@ -33,6 +37,7 @@ type trace struct {
 	platform string
 	emit     func(model.LogLine) error
 	steps    map[digest.Digest]*step
+	executed int // instructions that were run or copied anew
 }
 
 func newTrace(platform string, emit func(model.LogLine) error) *trace {
@@ -91,6 +96,9 @@ func (t *trace) vertexEnded(v *client.Vertex) error {
 		return nil
 	}
 	s.ended = true
+	if !v.Cached && instruction.MatchString(v.Name) {
+		t.executed++
+	}
 	if err := t.flush(s); err != nil {
 		return err
 	}

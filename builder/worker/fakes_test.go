@@ -197,7 +197,7 @@ func untilStopped(ctx context.Context, _ buildkit.Solve, _ func(model.LogLine) e
 var pushed = model.Descriptor{MediaType: "application/vnd.oci.image.index.v1+json", Digest: "sha256:" + "ab", Size: 7}
 
 func pushes(context.Context, buildkit.Solve, func(model.LogLine) error) (buildkit.Result, error) {
-	return buildkit.Result{Root: pushed}, nil
+	return buildkit.Result{Pushed: model.Result{Manifest: pushed}}, nil
 }
 
 // memoryContexts holds uploaded contexts by build ID.

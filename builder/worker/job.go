@@ -41,16 +41,19 @@ func (w *Worker) run(ctx context.Context, g model.Grant, log *slog.Logger) {
 	if o.Failure != nil {
 		lines.say("%s: %s", o.Failure.Code, o.Failure.Message)
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	var logged sync.WaitGroup
+	logged.Go(func() {
 		if err := lines.close(report); err != nil {
 			log.Error("the log's end could not be stored", "error", err)
 		}
 	})
+	if o.Transient {
+		logged.Wait() // the next attempt numbers its lines from the end of these
+	}
 	if err := w.Queue.Finish(report, o); err != nil {
 		log.Error("outcome could not be reported; the server will take the job for lost and run it again", "error", err)
 	}
-	wg.Wait()
+	logged.Wait()
 	log.Info("job ended", "status", o.Status, "code", model.CodeOf(err), "error", err, "seconds", time.Since(started).Seconds())
 }
 
@@ -79,6 +82,9 @@ func (w *Worker) build(ctx context.Context, g model.Grant, lines *logWriter) (bu
 	}
 	oom, pids := w.limits()
 	result, err := w.BuildKit.Run(ctx, w.solve(g, dir), lines.add)
+	if err == nil && result.Unchanged {
+		lines.say("nothing has changed since build %s: its image is the result", g.PreviousID)
+	}
 	return result, w.limited(err, oom, pids)
 }
 
@@ -87,7 +93,7 @@ func (w *Worker) solve(g model.Grant, dir string) buildkit.Solve {
 		Platform: g.Platform, Dockerfile: []byte(g.Dockerfile), ContextDir: dir, ContextDigest: g.Image.Context,
 		Target: g.Image.Target, BuildArgs: g.Image.BuildArgs, Labels: g.Image.Labels, Secrets: g.Secrets,
 		NoCache: g.Image.NoCache, Compression: g.Image.Compression, CacheScope: g.Image.Component,
-		Push: g.Push, Sources: w.Sources,
+		Push: g.Push, Sources: w.Sources, Previous: g.Previous,
 	}
 	if g.Image.Source != nil {
 		s.ContextDigest = g.Image.Source.URL + "#" + g.Image.Source.Commit + ":" + g.Image.Source.Subdir
@@ -120,7 +126,7 @@ func (w *Worker) outcome(g model.Grant, r buildkit.Result, err error) model.Outc
 	o := model.Outcome{JobID: g.JobID, BuildID: g.BuildID, Attempt: g.Attempt, Worker: w.Name, Time: time.Now()}
 	if err == nil {
 		o.Status = model.StatusSucceeded
-		o.Result = &model.Result{Manifest: r.Root}
+		o.Result = &r.Pushed
 		return o
 	}
 	o.Status = model.StatusFailed

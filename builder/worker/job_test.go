@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -58,6 +59,47 @@ func TestOutcomes(t *testing.T) {
 			} else {
 				require.Equal(t, test.exit, *o.ExitCode)
 			}
+		})
+	}
+}
+
+// slowQueue stores the log's end only when it is let.
+type slowQueue struct {
+	*memoryQueue
+	let chan struct{}
+}
+
+func (q *slowQueue) Flush(ctx context.Context, jobID string) error {
+	<-q.let
+	return q.memoryQueue.Flush(ctx, jobID)
+}
+
+// Nobody waits for the log of a success to be stored; but of an attempt that is followed by another, the log is whole
+// before that one begins.
+func TestALogAndItsOutcome(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		err   error
+		first bool // the log is stored first
+	}{
+		{name: "success"},
+		{name: "failed", err: stepError(model.CodeStepFailed)},
+		{name: "to be run again", err: model.Errorf(model.CodeBuilderUnavailable, "Gone."), first: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := &slowQueue{newMemoryQueue(), make(chan struct{})}
+				w := newWorker(t, q.memoryQueue, &scriptedBuildKit{run: func(context.Context, buildkit.Solve, func(model.LogLine) error) (buildkit.Result, error) {
+					return buildkit.Result{Pushed: model.Result{Manifest: pushed}}, test.err
+				}})
+				w.Queue = q
+				go w.run(t.Context(), grant("job", 1), w.Log)
+				synctest.Wait()
+				require.Equal(t, test.first, len(q.outcomes) == 0)
+				close(q.let)
+				synctest.Wait()
+				require.Len(t, q.outcomes, 1)
+			})
 		})
 	}
 }
@@ -127,7 +169,7 @@ func TestContexts(t *testing.T) {
 			w := newWorker(t, q, &scriptedBuildKit{run: func(_ context.Context, s buildkit.Solve, _ func(model.LogLine) error) (buildkit.Result, error) {
 				seen = readTree(t, s.ContextDir)
 				require.Equal(t, test.digest, s.ContextDigest)
-				return buildkit.Result{Root: pushed}, nil
+				return buildkit.Result{Pushed: model.Result{Manifest: pushed}}, nil
 			}})
 			w.Git, w.Contexts = test.git, test.uploads
 			g := grant("job", 1)

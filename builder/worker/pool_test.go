@@ -19,11 +19,12 @@ func TestAnOrderIsClaimedBuiltAndReported(t *testing.T) {
 	running := make(chan struct{})
 	w := newWorker(t, q, &scriptedBuildKit{run: func(_ context.Context, s buildkit.Solve, emit func(model.LogLine) error) (buildkit.Result, error) {
 		<-running
-		return buildkit.Result{Root: pushed}, emit(logLine("built for " + s.Platform))
+		return buildkit.Result{Pushed: model.Result{Manifest: pushed}}, emit(logLine("built for " + s.Platform))
 	}})
 	runWorker(t, w)
 	q.orders <- order("job")
 
+	q.wait(t, "orders for what BuildKit builds are asked for", func() bool { return len(q.asked) > 0 && slices.Equal(q.asked[0], []string{platform}) })
 	q.wait(t, "the order is off the queue", func() bool { return slices.Contains(q.done, order("job")) })
 	q.wait(t, "a heartbeat names the attempt", func() bool {
 		h := q.beat()
@@ -36,9 +37,8 @@ func TestAnOrderIsClaimedBuiltAndReported(t *testing.T) {
 	require.Equal(t, "test/1", o.Worker)
 	require.Equal(t, 1, o.Attempt)
 	require.Nil(t, o.Failure)
+	q.wait(t, "the log's last frame", func() bool { return len(q.frames) > 0 && q.frames[len(q.frames)-1].Final })
 	require.Contains(t, texts(q.lines()), "built for "+platform)
-	require.True(t, q.frames[len(q.frames)-1].Final, "the log ended before the outcome was reported")
-	require.Equal(t, []string{platform}, q.asked[0])
 	q.wait(t, "the attempt is no longer named", func() bool { return len(q.beat().Running) == 0 })
 }
 
@@ -154,6 +154,7 @@ func TestJobsThatAreStopped(t *testing.T) {
 			require.Equal(t, test.status, o.Status)
 			require.Equal(t, test.code, o.Failure.Code)
 			require.Equal(t, test.transient, o.Transient)
+			q.wait(t, "the log's last frame", func() bool { return len(q.frames) > 0 && q.frames[len(q.frames)-1].Final })
 			require.Contains(t, texts(q.lines()), string(test.code)+": "+o.Failure.Message, "the log says why it ended")
 			q.wait(t, "nobody listens for a cancel any more", func() bool { return len(q.cancels) == 0 })
 		})
@@ -214,7 +215,7 @@ func TestAWorkerRunsNoMoreJobsThanItHasSlots(t *testing.T) {
 		started <- struct{}{}
 		<-release
 		now.Add(-1)
-		return buildkit.Result{Root: pushed}, nil
+		return buildkit.Result{Pushed: model.Result{Manifest: pushed}}, nil
 	}})
 	runWorker(t, w)
 	for i := range 6 {

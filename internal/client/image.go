@@ -29,7 +29,7 @@ func (c *Client) BuildImage(ctx context.Context, b ImageBuild) (Submitted, error
 		if err != nil {
 			err = &inputError{err}
 		}
-		pw.CloseWithError(err) // nil ends the body
+		_ = pw.CloseWithError(err) // nil ends the body
 	}()
 	defer pr.Close() //nolint:errcheck // ends the writer when the server has answered early
 	resp, err := c.do(ctx, http.MethodPost, "/images", pr, http.Header{"Content-Type": {form.FormDataContentType()}})

@@ -136,6 +136,10 @@ type Descriptor struct {
 type Result struct {
 	Manifest    Descriptor  `json:"manifest"`
 	Attestation *Descriptor `json:"attestation,omitempty"`
+	// Sources are the images that it was built from, pinned by digest and sorted. They tell whether an equal request
+	// would give the same; Pinned is false when something was fetched that has no digest.
+	Sources []string `json:"sources,omitempty"`
+	Pinned  bool     `json:"pinned,omitempty"`
 }
 
 // Image is a tag in a repository and the platforms in its index.

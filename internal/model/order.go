@@ -28,7 +28,9 @@ type Grant struct {
 	Dockerfile string            `json:"dockerfile"`
 	Secrets    map[string][]byte `json:"secrets,omitempty"` // by ID
 	Push       Push              `json:"push"`
-	NextSeq    uint64            `json:"nextSeq"` // sequence of the log's next line
+	Previous   *Result           `json:"previous,omitempty"`        // of the last equal request, still in the registry
+	PreviousID string            `json:"previousBuildId,omitempty"` // the build that made Previous
+	NextSeq    uint64            `json:"nextSeq"`                   // sequence of the log's next line
 	Deadline   time.Time         `json:"deadline"`
 }
 
