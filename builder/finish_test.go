@@ -258,3 +258,42 @@ func TestClaims(t *testing.T) {
 	require.Equal(t, model.CodeLeaseLost, model.CodeOf(err))
 	require.Equal(t, model.CodeSecretLost, p.build(t, "1").Error.Code)
 }
+
+// What an equal request made is named to the worker, as long as it is what the tag has and the registry holds it.
+func TestTheResultOfAnEqualRequestIsNamed(t *testing.T) {
+	made := model.Result{Manifest: model.Descriptor{Digest: "sha256:made"}, Pinned: true}
+	for _, test := range []struct {
+		name  string
+		edit  func(p *parts, again *model.Build, img *model.Image)
+		named bool
+	}{
+		{name: "equal", edit: func(*parts, *model.Build, *model.Image) {}, named: true},
+		{name: "another request", edit: func(_ *parts, again *model.Build, _ *model.Image) { again.InputDigest = "sha256:other" }},
+		{name: "without the cache", edit: func(_ *parts, again *model.Build, _ *model.Image) { again.Image.NoCache = true }},
+		{name: "another platform", edit: func(_ *parts, _ *model.Build, img *model.Image) { img.Platforms[0].Platform = arm }},
+		{name: "of things that change", edit: func(_ *parts, _ *model.Build, img *model.Image) { img.Platforms[0].Result.Pinned = false }},
+		{name: "its record is gone", edit: func(_ *parts, _ *model.Build, img *model.Image) { img.Platforms[0].BuildID = "gone" }},
+		{name: "the registry lost it", edit: func(p *parts, _ *model.Build, _ *model.Image) { p.registry.lost = true }},
+		{name: "no image yet", edit: func(_ *parts, _ *model.Build, img *model.Image) { img.Tag = "other" }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			first, again := newJobs("1", amd), newJobs("2", amd)
+			first.InputDigest, first.Status, again.InputDigest = "sha256:same", model.StatusSucceeded, "sha256:same"
+			again.Jobs[0].Status = model.StatusQueued
+			img := model.Image{Repository: "app-main-image", Tag: "latest", Platforms: []model.ImagePlatform{{Platform: amd, BuildID: "1", Result: made}}}
+			p := newParts(first)
+			test.edit(p, &again, &img)
+			p.store.builds["2"] = again
+			p.store.images[img.Repository+":"+img.Tag] = img
+			g, err := p.claim(t.Context(), model.Claim{JobID: "2/" + amd, Attempt: 1, Worker: "node/w"})
+			require.NoError(t, err)
+			if test.named {
+				require.Equal(t, &made, g.Previous)
+				require.Equal(t, "1", g.PreviousID)
+			} else {
+				require.Nil(t, g.Previous)
+				require.Empty(t, g.PreviousID)
+			}
+		})
+	}
+}

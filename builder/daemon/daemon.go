@@ -1,6 +1,6 @@
 // Package daemon runs BuildKit for Cooper: it writes buildkitd's configuration, supervises it as a child process that
 // cannot outlive us, and gives its RUN steps a network from which neither this machine, nor private networks, nor other
-// builds can be reached. It speaks no BuildKit API beyond a health check: solving is builder/buildkit's.
+// builds can be reached, and itself a fence against the same. It speaks no BuildKit API beyond a health check: solving is builder/buildkit's.
 package daemon
 
 import (
@@ -42,6 +42,8 @@ type Config struct {
 	Mirrors        []Mirror                                     // asked before the registries that they mirror
 	Registries     []Endpoint                                   // registries that need plain HTTP or have a certificate that cannot be checked
 	AllowNetworks  []netip.Prefix                               // private networks that builds may reach all the same
+	Reach          []string                                     // hosts, host:port, addresses and networks that BuildKit itself may connect to although private, besides Mirrors, Registries and AllowNetworks
+	Shun           []string                                     // addresses and networks that BuildKit itself may not connect to although public; hosts are ignored
 	Memory         int64                                        // bytes that all RUN steps together may use; 0 means no limit
 	Pids           int64                                        // processes and threads that all RUN steps together may have; 0 means no limit
 	Env            []string                                     // K=V; PATH, the proxy variables and the TLS roots are passed on, nothing else is
@@ -54,7 +56,7 @@ type State struct {
 	Ready    bool
 	Detail   string // a sentence for people: what is wrong and what to do; empty when all is well
 	Network  string // of RUN steps: "bridge" or "host"
-	Isolated bool   // builds can reach neither this machine, nor private networks, nor each other
+	Isolated bool   // builds, and BuildKit for them, can reach neither this machine, nor private networks, nor each other
 	Restarts int
 	PID      int // 0 while it is down
 }
@@ -65,6 +67,7 @@ type Daemon struct {
 	files   layout
 	path    string // PATH of the child, and where programs are looked for
 	network *network
+	fence   *fence
 	limits  *limits
 
 	mu      sync.Mutex
@@ -112,6 +115,9 @@ func New(cfg Config) (*Daemon, error) {
 	}
 	d.limits = newLimits(id, cfg.Memory, cfg.Pids, cfg.Log)
 	d.network = newNetwork(id, d.path, cfg.AllowNetworks, cfg.Log)
+	if d.fence, err = newFence(id, d.path, cfg); err != nil {
+		return nil, model.Errorf(model.CodeBuilderUnavailable, "The network settings cannot be used: %s.", err).Wrap(err)
+	}
 	d.state = State{Network: d.network.mode(), Detail: "BuildKit has not been started yet."}
 	return d, nil
 }

@@ -103,7 +103,7 @@ func (d *Daemon) opened(c *child) {
 	if err := os.Remove(d.files.trace); err != nil && !os.IsNotExist(err) {
 		d.cfg.Log.Warn("BuildKit's trace socket stays", "error", err)
 	}
-	detail := d.network.detail()
+	detail := d.detail()
 	d.update(func(s *State) { s.Ready, s.PID, s.Detail = true, c.pid(), detail })
-	d.cfg.Log.Info("BuildKit is ready", "pid", c.pid(), "network", d.network.mode(), "isolated", d.network.isolated())
+	d.cfg.Log.Info("BuildKit is ready", "pid", c.pid(), "network", d.network.mode(), "isolated", d.isolated())
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -34,19 +35,20 @@ type child struct {
 }
 
 // startChild starts buildkitd as the first process of its own PID namespace: the kernel kills every process in there
-// when it ends, and it is killed when we end, however that happens. No cleaning up of ours is needed for that.
-func startChild(binary, config string, env []string, out *lines) (*child, error) {
+// when it ends, and it is killed when we end, however that happens. No cleaning up of ours is needed for that. It is
+// born into cgroup unless that is nil.
+func startChild(binary, config string, env []string, out *lines, cgroup *os.File) (*child, error) {
 	// The shell looks mount and mkdir up on the child's PATH.
 	cmd := exec.Command("/bin/sh", "-c", enter, binary, "--config", config) //nolint:noctx,gosec // ended by the supervisor, politely first; the paths are ours
 	cmd.Env = env
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.WaitDelay = killGrace
-	cmd.SysProcAttr = &syscall.SysProcAttr{
+	cmd.SysProcAttr = inCgroup(&syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,
 		Setpgid:    true,
 		Pdeathsig:  syscall.SIGKILL,
-	}
+	}, cgroup)
 	c := &child{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go c.run(started)

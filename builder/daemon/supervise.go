@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +65,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 // once runs one child to its end, and says whether it ever answered. When ctx ends it stops the child.
 func (d *Daemon) once(ctx context.Context) (answered bool, err error) {
+	d.fence.renew()
 	d.isolate(ctx)
 	if err := d.limits.apply(); err != nil {
 		d.cfg.Log.Warn("RUN steps have no limit of memory or processes", "error", err)
@@ -73,7 +75,9 @@ func (d *Daemon) once(ctx context.Context) (answered bool, err error) {
 	}
 	out := newLines(ctx, d.cfg.Log)
 	defer out.flush()
-	c, err := startChild(d.cfg.Binary, d.files.config, d.childEnv(), out)
+	cgroup := d.fence.enter()
+	c, err := startChild(d.cfg.Binary, d.files.config, d.childEnv(), out, cgroup)
+	_ = cgroup.Close() // of no file is an error that says nothing
 	if err != nil {
 		return false, err
 	}
@@ -123,6 +127,7 @@ func (d *Daemon) prepare(ctx context.Context) error {
 	}
 	d.limits.remove()
 	d.limits.follow(ctx)
+	d.fence.remove(ctx)
 	return d.network.prepare(ctx, d.files)
 }
 
@@ -131,16 +136,18 @@ func (d *Daemon) clean(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, stopGrace)
 	defer cancel()
 	d.network.remove(ctx)
+	d.fence.remove(ctx)
 	d.limits.remove()
 	for _, f := range []string{d.files.socket, d.files.trace} {
 		_ = os.Remove(f)
 	}
 }
 
-// isolate puts the packet filter in place, or back when somebody has flushed it, and notes the outcome.
+// isolate puts the packet filters in place, or back when somebody has flushed them, and notes the outcome.
 func (d *Daemon) isolate(ctx context.Context) {
 	d.network.apply(ctx)
-	detail, mode, isolated := d.network.detail(), d.network.mode(), d.network.isolated()
+	d.fence.apply(ctx)
+	detail, mode, isolated := d.detail(), d.network.mode(), d.isolated()
 	d.update(func(s *State) {
 		s.Network, s.Isolated = mode, isolated
 		if s.Ready {
@@ -148,6 +155,12 @@ func (d *Daemon) isolate(ctx context.Context) {
 		}
 	})
 }
+
+// isolated reports whether both steps and BuildKit itself are kept from where builds may not reach.
+func (d *Daemon) isolated() bool { return d.network.isolated() && d.fence.detail() == "" }
+
+// detail says what is wrong with that, the worst first.
+func (d *Daemon) detail() string { return cmp.Or(d.network.detail(), d.fence.detail()) }
 
 // writeConfig writes buildkitd.toml anew for each child, and removes what the last one left that could mislead it.
 func (d *Daemon) writeConfig() error {

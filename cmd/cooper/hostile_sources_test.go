@@ -67,10 +67,6 @@ func (g *gauntlet) pushBase(t *testing.T, ref string, change func(v1.Image) (v1.
 	require.NoError(t, testbed.Push(t.Context(), g.host+"/mirror/docker.io/library/"+ref, img, "admin", testKey))
 }
 
-// builderUnfenced is why some tests do not run: BuildKit follows redirects and the URLs of foreign layers by itself, and
-// asks about neither.
-const builderUnfenced = "the connections of buildkitd itself pass no filter yet"
-
 // A host that may be fetched from cannot send the builder on to one that may not.
 func TestHostileRedirects(t *testing.T) {
 	var trap trap
@@ -94,7 +90,6 @@ func TestHostileRedirects(t *testing.T) {
 		"repository": "FROM scratch\nADD " + open.URL + "/r.git /x\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Skip(builderUnfenced)
 			r := g.in(t).build(dockerfile, "component", "redirected")
 			g.accept(t, r)
 			require.Equal(t, "failed", r.str("status"), "%s", r.raw)
@@ -105,7 +100,6 @@ func TestHostileRedirects(t *testing.T) {
 
 // A layer that says it is to be had elsewhere is not fetched from where builds may not reach.
 func TestHostileForeignLayers(t *testing.T) {
-	t.Skip(builderUnfenced)
 	var trap trap
 	trap.open(t)
 	foreign := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))

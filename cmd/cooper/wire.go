@@ -104,18 +104,32 @@ func (s *server) newDaemon() (*daemon.Daemon, error) {
 	c := daemon.Config{
 		Binary: binary, Root: s.path("buildkit"), MaxParallelism: s.cfg.BuildKitParallelism, MaxUsedSpace: s.cfg.BuildKitCacheMiB << 20,
 		Mirrors: mirrors, AllowNetworks: allow, Memory: s.cfg.BuildMemoryMiB << 20, Pids: s.cfg.BuildPids,
+		Reach: slices.Clone(s.cfg.SourceAllow), Shun: s.cfg.SourceDeny,
 		Env: config.Environment(), Log: s.log.With("part", "buildkit"),
 	}
 	if s.cfg.Registry == "" {
 		c.Registries = append(c.Registries, daemon.Endpoint{Addr: s.local, PlainHTTP: s.cfg.TLSCert == "", Insecure: s.cfg.TLSCert != ""})
-		if public := s.cfg.PublicHost(); public != s.local && strings.HasPrefix(s.cfg.PublicURL, "http:") {
-			c.Registries = append(c.Registries, daemon.Endpoint{Addr: public, PlainHTTP: true})
+		if public := s.cfg.PublicHost(); public != s.local {
+			useRegistry(&c, public, strings.HasPrefix(s.cfg.PublicURL, "http:"))
 		}
-	} else if s.cfg.RegistryInsecure {
-		host, _, _ := strings.Cut(s.cfg.Registry, "/")
-		c.Registries = append(c.Registries, daemon.Endpoint{Addr: host, PlainHTTP: true})
+	} else {
+		host, _, _ := strings.Cut(strings.Trim(s.cfg.Registry, "/"), "/")
+		useRegistry(&c, host, s.cfg.RegistryInsecure)
 	}
 	return daemon.New(c)
+}
+
+// useRegistry lets BuildKit reach a registry wherever it is, over plain HTTP when that is so. To others it speaks as it
+// does by itself.
+func useRegistry(c *daemon.Config, host string, plain bool) {
+	if plain {
+		c.Registries = append(c.Registries, daemon.Endpoint{Addr: host, PlainHTTP: true})
+		return
+	}
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		host += ":443"
+	}
+	c.Reach = append(c.Reach, host)
 }
 
 // mirrors are asked before the registries that they mirror: first what an administrator has pushed here, then those of

@@ -13,7 +13,7 @@ import (
 
 const (
 	cachedRounds = 21
-	coldRounds   = 3
+	coldRounds   = 5
 	stepRounds   = 21
 	waitSeconds  = "600"
 )
