@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"cooper/internal/model"
 )
@@ -100,6 +101,10 @@ func assertNothingLeft(t *testing.T, d *Daemon) {
 	groups, err := filepath.Glob(filepath.Join(cgroupRoot, "*", d.limits.name))
 	require.NoError(t, err)
 	assert.Empty(t, groups, "cgroups are left")
+	root, err := mountCgroups()
+	require.NoError(t, err)
+	defer func() { _ = root.Close() }()
+	assert.ErrorIs(t, unix.Faccessat(int(root.Fd()), d.fence.name, unix.F_OK, 0), unix.ENOENT, "BuildKit's cgroup is left")
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	require.NoError(t, err)
 	assert.NotContains(t, string(mounts), d.cfg.Root, "mounts are left")
@@ -239,6 +244,14 @@ func TestBuilds(t *testing.T) {
 		require.False(t, d.network.present(t.Context()))
 		d.isolate(t.Context())
 		require.True(t, d.network.present(t.Context()))
+	})
+	t.Run("BuildKit's fence comes back when it was flushed", func(t *testing.T) {
+		fence := []string{"list", "table", "inet", d.fence.table}
+		require.NoError(t, exec.CommandContext(t.Context(), "nft", "delete", "table", "inet", d.fence.table).Run())
+		require.Error(t, exec.CommandContext(t.Context(), "nft", fence...).Run())
+		d.isolate(t.Context())
+		require.NoError(t, exec.CommandContext(t.Context(), "nft", fence...).Run())
+		require.True(t, d.State().Isolated)
 	})
 }
 

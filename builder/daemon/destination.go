@@ -28,7 +28,7 @@ func parseDestination(entry string, port int) (destination, error) {
 		return destination{net: netip.PrefixFrom(p.Addr().Unmap(), p.Bits()).Masked(), port: port}, nil
 	}
 	host := entry
-	if _, err := netip.ParseAddr(entry); err != nil && strings.Contains(strings.TrimSuffix(entry, "]"), ":") {
+	if _, err := netip.ParseAddr(entry); err != nil && strings.Contains(entry, ":") && !strings.HasSuffix(entry, "]") {
 		h, p, err := net.SplitHostPort(entry)
 		if err != nil {
 			return destination{}, fmt.Errorf("%q is no host, host:port, address or network: %w", entry, err)

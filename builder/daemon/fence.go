@@ -5,16 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
-	"os/exec"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 )
 
@@ -68,12 +63,6 @@ func newFence(id, path string, cfg Config) (*fence, error) {
 	}
 	f.reach = append(f.reach, proxies(cfg.Env)...)
 	return f, nil
-}
-
-// canary is an address of 127.0.0.0/8 that nobody else uses: not in 127.0.0.0/16, and another one for each instance.
-func canary(id string) netip.Addr {
-	n, _ := strconv.ParseUint(id, 16, 32) // an instance's name is hexadecimal
-	return netip.AddrFrom4([4]byte{127, byte(n>>16) | 1, byte(n >> 8), byte(n) | 1})
 }
 
 // apply puts the fence up, or back when somebody has flushed it. A child that was started without it stays without.
@@ -150,7 +139,6 @@ func (f *fence) text(ctx context.Context) (string, error) {
 	rules(f.registries, special, "accept")
 	rules(f.shun, func(destination) bool { return true }, "goto refuse")
 	rules(f.reach, special, "accept")
-	p("ip daddr { %s } goto refuse", strings.Join(denied, ", "))
 	p("ip6 daddr { %s } goto refuse", strings.Join(deniedV6, ", "))
 	p("fib daddr type local goto refuse\n}")
 	p("chain output {\ntype filter hook output priority -10; policy accept;")
@@ -166,49 +154,6 @@ func ownResolvers() []netip.Addr {
 		servers = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	}
 	return servers
-}
-
-// refused finds the counter of the rule for the canary.
-var refused = regexp.MustCompile(`ip daddr 127\.[0-9.]+ counter packets ([0-9]+) `)
-
-// try has a process in the cgroup connect to the canary, and holds that the filter saw it and that it did not get
-// through. A kernel that matches cgroups otherwise than we think would leave us with a fence that lets all pass.
-func (f *fence) try(ctx context.Context, cgroup *os.File) error {
-	ctx, cancel := context.WithTimeout(ctx, filterTimeout)
-	defer cancel()
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", netip.AddrPortFrom(f.canary, 0).String())
-	if err != nil {
-		return fmt.Errorf("test of the fence: %w", err)
-	}
-	var reached atomic.Bool
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			reached.Store(true)
-			_ = c.Close()
-		}
-	}()
-	// It fails, however the test ends: nobody answers as a git server does.
-	cmd := exec.CommandContext(ctx, f.git, "ls-remote", "http://"+l.Addr().String()+"/") //nolint:gosec // git, at an address of our own
-	cmd.Env = []string{"PATH=" + f.path, "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "NO_PROXY=*"}
-	cmd.Dir = "/"
-	cmd.SysProcAttr = inCgroup(&syscall.SysProcAttr{}, cgroup)
-	out, err := cmd.CombinedOutput()
-	_ = l.Close()
-	<-ended
-	if reached.Load() {
-		return errors.New("a test connection passed the filter")
-	}
-	rules, listErr := output(ctx, f.nft, "list", "chain", "inet", f.table, "fence")
-	if m := refused.FindStringSubmatch(rules); m != nil && m[1] != "0" {
-		return nil
-	}
-	return fmt.Errorf("the filter saw no test connection: %w", errors.Join(listErr, err, errors.New(strings.TrimSpace(string(out)))))
 }
 
 // enter opens the cgroup for a child that is about to be started, or gives nil when there is no fence to be behind.

@@ -217,17 +217,21 @@ func TestLimits(t *testing.T) {
 func TestWithoutParts(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
-		mutate   func(*network)
+		mutate   func(*Daemon)
 		network  string
 		isolated bool
 		detail   string
 	}{
-		{"no CNI plugins", func(n *network) { n.plugins = "" }, "host", false, "containernetworking-plugins"},
-		{"no nft", func(n *network) { n.tools.nft = "" }, "bridge", false, "nftables"},
+		{"no CNI plugins", func(d *Daemon) { d.network.plugins = "" }, "host", false, "containernetworking-plugins"},
+		{"no nft", func(d *Daemon) { d.network.tools.nft, d.fence.nft = "", "" }, "bridge", false, "nftables"},
+		{"no nft for BuildKit itself", func(d *Daemon) { d.fence.nft = "" }, "bridge", false, "nftables"},
+		{"no git", func(d *Daemon) { d.fence.git = "" }, "bridge", false, "nft or git"},
+		{"a filter that does not match", func(d *Daemon) { d.fence.nft = blindFilter(t) }, "bridge", false, "log says why"},
+		{"a fence that cannot be tried", func(d *Daemon) { d.fence.git = "/bin/true" }, "bridge", false, "log says why"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := start(t, Config{}, func(d *Daemon) {
-				tc.mutate(d.network)
+				tc.mutate(d)
 				t.Cleanup(func() { removeFirewallRules(t, d.network.bridge) })
 			})
 			s := d.State()
@@ -240,6 +244,14 @@ func TestWithoutParts(t *testing.T) {
 			assert.Contains(t, out, "runs-42")
 		})
 	}
+}
+
+// blindFilter is nft on a machine where no process is in the cgroup that a rule names.
+func blindFilter(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "nft")
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n[ \"$1\" = -f ] || exec nft \"$@\"\n/bin/busybox sed '/^socket cgroupv2/d' | nft -f -\n"), 0o700))
+	return path
 }
 
 // removeFirewallRules takes away what the CNI firewall plugin never does: two rules for each bridge that it has seen.
