@@ -17,6 +17,23 @@ const (
 	finalAtMost = 30 * time.Second
 )
 
+// logLoop stores the logs of jobs that ended. It is a loop of its own, since it may wait for a worker's last words.
+func (s *Service) logLoop(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		if err := s.sweepLogs(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Warn("cannot store a log now; it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-s.kickLogs:
+		}
+	}
+}
+
 // sweepLogs moves the logs of jobs that ended from the stream to the data directory. One that cannot be moved does not
 // hold up the others.
 func (s *Service) sweepLogs(ctx context.Context) error {

@@ -127,10 +127,12 @@ type Registry interface {
 	// Platform finds a platform's manifest and attestations in what a job pushed and named as the result's manifest. A
 	// result that names them already comes back as it is. PUSH_FAILED when it cannot.
 	Platform(ctx context.Context, repository string, pushed model.Result, platform string) (model.Result, error)
+	// Digest returns the digest of what a tag names; NOT_FOUND when there is none.
+	Digest(ctx context.Context, repository, tag string) (string, error)
 	// Has reports whether the manifests of a result are in the registry; false when it cannot tell.
 	Has(ctx context.Context, repository string, r model.Result) bool
-	// Push says where workers push to, with credentials for that repository alone.
-	Push(repository string) (model.Push, error)
+	// Push says where workers push to, with credentials for that repository alone that last for a while.
+	Push(repository string, life time.Duration) (model.Push, error)
 	// Name is how the outside calls a tag: host/repository:tag.
 	Name(repository, tag string) string
 }
@@ -143,8 +145,9 @@ type Names interface {
 	CheckTag(tag string) error
 	// IsBuildTag reports whether a tag is of the immutable kind that every build gets for itself.
 	IsBuildTag(tag string) bool
-	// BuildTag is the immutable tag of a build.
+	// BuildTag is the tag of a build's own, BuildOfTag the build of such a tag.
 	BuildTag(buildID string) string
+	BuildOfTag(tag string) string
 	// Repository maps a component and a legal git branch name to the repository of its images; no two pairs share one.
 	Repository(component, branch string) string
 }

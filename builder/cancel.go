@@ -13,7 +13,8 @@ const cancelWithin = 5 * time.Second
 // Cancel takes one asker off the build. When none is left its queued jobs end at once and its running ones are stopped.
 // It returns the build and how many still want it.
 func (s *Service) Cancel(ctx context.Context, buildID string) (model.Build, int, error) {
-	left, err := s.Store.Leave(ctx, buildID)
+	// A caller who leaves now must not leave a build behind that nobody wants and nobody stops.
+	left, err := s.Store.Leave(context.WithoutCancel(ctx), buildID)
 	if err != nil {
 		return model.Build{}, 0, err
 	}
@@ -21,7 +22,7 @@ func (s *Service) Cancel(ctx context.Context, buildID string) (model.Build, int,
 		b, err := s.Store.Build(ctx, buildID)
 		return b, left, err
 	}
-	if err := s.stop(ctx, buildID); err != nil {
+	if err := s.stop(context.WithoutCancel(ctx), buildID); err != nil {
 		return model.Build{}, 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, cancelWithin)
@@ -38,7 +39,7 @@ func (s *Service) stop(ctx context.Context, buildID string) error {
 		return err
 	}
 	s.ended(b)
-	s.sweepSoon()
+	s.storeLogsSoon()
 	for _, j := range b.Jobs {
 		if j.Status != model.StatusRunning {
 			continue

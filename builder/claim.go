@@ -8,6 +8,11 @@ import (
 	"cooper/internal/model"
 )
 
+const (
+	pushGrace      = 10 * time.Minute // a job may push for that long after its deadline
+	lookBackWithin = 2 * time.Second  // for what an equal request made: a registry that hangs must not hold up a job
+)
+
 // claim gives a worker what it needs to run an attempt, after recording that it runs. LEASE_LOST when the attempt is no
 // longer due.
 func (s *Service) claim(ctx context.Context, c model.Claim) (model.Grant, error) {
@@ -33,7 +38,7 @@ func (s *Service) claim(ctx context.Context, c model.Claim) (model.Grant, error)
 			return model.Grant{}, err
 		}
 	}
-	if g.Push, err = s.Registry.Push(b.Image.Repository); err != nil {
+	if g.Push, err = s.Registry.Push(b.Image.Repository, b.Image.Timeout+pushGrace); err != nil {
 		return model.Grant{}, err
 	}
 	g.Previous, g.PreviousID = s.previous(ctx, b, job.Platform)
@@ -47,6 +52,8 @@ func (s *Service) previous(ctx context.Context, b model.Build, platform string) 
 	if b.Image.NoCache {
 		return nil, ""
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookBackWithin)
+	defer cancel()
 	img, err := s.Store.Image(ctx, b.Image.Repository, b.Image.Tag)
 	if err != nil {
 		return nil, "" // there is none, or it is not worth failing for

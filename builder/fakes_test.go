@@ -81,7 +81,14 @@ func (r *memoryRegistry) Platform(_ context.Context, _ string, pushed model.Resu
 
 func (r *memoryRegistry) Has(context.Context, string, model.Result) bool { return !r.lost }
 
-func (r *memoryRegistry) Push(repository string) (model.Push, error) {
+func (r *memoryRegistry) Digest(_ context.Context, repository, tag string) (string, error) {
+	if _, ok := r.tags[repository+":"+tag]; !ok {
+		return "", model.Errorf(model.CodeNotFound, "no such tag")
+	}
+	return "sha256:index", nil
+}
+
+func (r *memoryRegistry) Push(repository string, _ time.Duration) (model.Push, error) {
 	return model.Push{Repository: "registry/" + repository}, nil
 }
 
@@ -107,6 +114,7 @@ func (plainNames) CheckTag(tag string) error {
 }
 func (plainNames) IsBuildTag(tag string) bool            { return tag == "build-x" }
 func (plainNames) BuildTag(id string) string             { return "build-" + id }
+func (plainNames) BuildOfTag(tag string) string          { return tag[len("build-"):] }
 func (plainNames) Repository(name, branch string) string { return name + "-" + branch + "-image" }
 
 // oneCommit resolves every ref to the same commit.

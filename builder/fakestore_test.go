@@ -169,6 +169,12 @@ func (s *memoryStore) QueuedOrders(context.Context) ([]model.Order, error) {
 	return s.orders(func(j model.Job) bool { return j.Status == model.StatusQueued }), nil
 }
 
+func (s *memoryStore) Unpublished(context.Context, int) ([]model.Order, error) {
+	return s.orders(func(j model.Job) bool {
+		return j.Status == model.StatusQueued && !slices.Contains(s.marked, leaseKey(j.ID, j.Attempt))
+	}), nil
+}
+
 func (s *memoryStore) QueuedSince(_ context.Context, before time.Time, _ int) ([]model.Order, error) {
 	return s.orders(func(j model.Job) bool { return j.Status == model.StatusQueued && j.Created.Before(before) }), nil
 }

@@ -35,6 +35,7 @@ func (s *Service) finish(ctx context.Context, o model.Outcome) error {
 	if o.Status == model.StatusSucceeded && o.Result == nil {
 		o.Status, o.Failure = model.StatusFailed, &model.Failure{Code: model.CodeInternal, Message: "The worker reported a success and no image. Submit the build again."}
 	}
+	s.workers.reported(o)
 	switch {
 	case o.Status == model.StatusSucceeded:
 		err = s.succeed(ctx, b, job, o)
@@ -52,6 +53,8 @@ func (s *Service) finish(ctx context.Context, o model.Outcome) error {
 // succeed publishes what the job pushed and then records it: a crash between the two leaves an index that the next
 // delivery of the outcome makes again.
 func (s *Service) succeed(ctx context.Context, b model.Build, job model.Job, o model.Outcome) error {
+	ctx, cancel := context.WithTimeout(ctx, publishWithin)
+	defer cancel()
 	res, err := s.Registry.Platform(ctx, b.Image.Repository, *o.Result, job.Platform)
 	if err != nil {
 		return s.publishFailed(ctx, o, err)
@@ -89,7 +92,7 @@ func (s *Service) end(ctx context.Context, o model.Outcome, img *model.Image) er
 		s.metrics.finished(job)
 	}
 	s.ended(b)
-	s.sweepSoon() // stores the log
+	s.storeLogsSoon()
 	return nil
 }
 
@@ -106,7 +109,8 @@ func (s *Service) ended(b model.Build) {
 	s.Log.Info("build ended", "build", b.ID, "status", b.Status, "seconds", b.Finished.Sub(b.Created).Seconds())
 }
 
-// again puts a job back into the queue for its next attempt.
+// again puts a job back into the queue for its next attempt, at once when what failed was its worker, after a pause when
+// it was something that the next attempt needs too.
 func (s *Service) again(ctx context.Context, job model.Job, why *model.Failure) error {
 	next, err := s.Store.RequeueJob(ctx, job.ID, job.Attempt)
 	if err != nil {
@@ -114,11 +118,26 @@ func (s *Service) again(ctx context.Context, job model.Job, why *model.Failure) 
 	}
 	s.Log.Warn("job runs again", "job", job.ID, "attempt", next.Attempt, "why", why)
 	s.watch.tell(job.BuildID)
+	if why != nil && pausedBefore(why.Code) {
+		s.pauses.hold(job.ID, pauseBefore(next.Attempt)) // the sweep publishes it then
+		return nil
+	}
 	err = s.publish(ctx, model.Order{JobID: next.ID, BuildID: next.BuildID, Attempt: next.Attempt, Platform: next.Platform})
 	if err != nil {
 		s.Log.Warn("cannot queue a job now; the sweep tries again", "job", job.ID, "error", err)
 	}
 	return nil
+}
+
+// pausedBefore reports whether a failure of that code is worth waiting after. A worker that is lost or stopped is not,
+// and one whose BuildKit is gone takes no order before it is back.
+func pausedBefore(code model.Code) bool {
+	switch code {
+	case model.CodeShuttingDown, model.CodeWorkerLost, model.CodeBuilderUnavailable:
+		return false
+	default:
+		return true
+	}
 }
 
 // publishImage puts a platform into the index under the build's tag, and into the build's own index, and returns the

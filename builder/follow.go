@@ -61,9 +61,9 @@ func (s *Service) followJob(ctx context.Context, j model.Job, from uint64, follo
 	r := reel{next: max(from, 1), emit: f}
 	for {
 		if j.LogStored {
-			return s.Logs.Read(ctx, j.ID, r.next, f)
+			return s.readStored(ctx, j, r.next, f)
 		}
-		r.attempt = j.Attempt // the last frames of attempts before end nothing
+		r.attempt, r.final = j.Attempt, false // the last frames of attempts before end nothing
 		live, stop := context.WithCancel(ctx)
 		if follow {
 			go func() {
@@ -89,14 +89,38 @@ func (s *Service) followJob(ctx context.Context, j model.Job, from uint64, follo
 			continue
 		}
 		// The attempt is over: what follows is either the next attempt or the stored log.
-		attempt := max(j.Attempt, r.newest)
-		if j, err = s.untilJob(ctx, j, func(j model.Job) bool { return j.LogStored || j.Attempt > attempt }); err != nil {
+		attempt, whole := max(j.Attempt, r.newest), r.final
+		over := func(j model.Job) bool { return whole && j.Status.Terminal() && j.Attempt == attempt }
+		if j, err = s.untilJob(ctx, j, func(j model.Job) bool { return j.LogStored || j.Attempt > attempt || over(j) }); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case over(j):
+			return nil // the last line was given, whether the log can be stored or not
 		}
 	}
+}
+
+// readStored reads a stored log from a line on. OFFSET_INVALID when the log ends before it.
+func (s *Service) readStored(ctx context.Context, j model.Job, from uint64, f func(model.LogLine) error) error {
+	if from <= 1 {
+		return s.Logs.Read(ctx, j.ID, 1, f)
+	}
+	// The line before is read too: without it, nothing would tell the log's end from a place behind it.
+	behind := true
+	err := s.Logs.Read(ctx, j.ID, from-1, func(l model.LogLine) error {
+		behind = false
+		if l.Seq < from {
+			return nil
+		}
+		return f(l)
+	})
+	if err == nil && behind {
+		return model.FieldErrorf(model.CodeOffsetInvalid, "from", "The log of %s ends before line %d.", j.Platform, from)
+	}
+	return err
 }
 
 // logStored reports whether the job's log is stored by now.

@@ -62,6 +62,9 @@ func (s *Service) Image(ctx context.Context, q model.ImageQuery) (model.ImageSta
 	}
 	repository := s.Names.Repository(q.Component, branch)
 	state := model.ImageState{Name: s.Registry.Name(repository, tag), Platform: platform}
+	if s.Names.IsBuildTag(tag) {
+		return state, s.buildImage(ctx, repository, tag, &state)
+	}
 	img, err := s.Store.Image(ctx, repository, tag)
 	switch {
 	case err == nil:
@@ -77,6 +80,38 @@ func (s *Service) Image(ctx context.Context, q model.ImageQuery) (model.ImageSta
 		return state, err
 	}
 	return state, nil
+}
+
+// buildImage fills in what a build's own tag holds: the platforms of that build alone.
+func (s *Service) buildImage(ctx context.Context, repository, tag string, state *model.ImageState) error {
+	b, err := s.Store.Build(ctx, s.Names.BuildOfTag(tag))
+	if model.CodeOf(err) == model.CodeNotFound || err == nil && b.Image.Repository != repository {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	img := &model.Image{Component: b.Image.Component, Branch: b.Image.Branch, Repository: repository, Tag: tag}
+	for _, j := range b.Jobs {
+		switch {
+		case j.Status == model.StatusSucceeded && j.Result != nil:
+			img.Platforms = append(img.Platforms, model.ImagePlatform{Platform: j.Platform, Result: *j.Result, BuildID: b.ID, Created: j.Finished})
+			img.Updated = j.Finished
+		case j.Platform == state.Platform && !j.Status.Terminal():
+			state.InFlight = &b
+		}
+	}
+	if len(img.Platforms) == 0 {
+		return nil
+	}
+	if img.IndexDigest, err = s.Registry.Digest(ctx, repository, tag); err != nil {
+		if model.CodeOf(err) == model.CodeNotFound {
+			return nil // an administrator has deleted it
+		}
+		return err
+	}
+	state.Image = img
+	return nil
 }
 
 // Images returns a page of images, by repository and tag.

@@ -127,11 +127,11 @@ func planPairs(spec *model.ImageSpec, r model.ImageRequest) error {
 		return err
 	}
 	spec.BuildArgs = args
-	for name := range args {
+	for name, value := range args {
 		if strings.HasPrefix(name, "BUILDKIT_") && name != "BUILDKIT_SYNTAX" { // that one the Dockerfile's check refuses
 			return model.FieldErrorf(model.CodeBuildArgInvalid, "buildArg", "The build arg %s would change how the builder works, which is the server's to say.", name)
 		}
-		if buildkit.SecretBuildArg(name) {
+		if buildkit.SecretBuildArg(name, value) {
 			spec.Notes = append(spec.Notes, fmt.Sprintf("The build arg %s looks like a secret. Build args stay in the image's history; "+
 				"pass it as a secret and use RUN --mount=type=secret. It is left out of the provenance.", name))
 		}

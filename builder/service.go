@@ -27,6 +27,8 @@ type Config struct {
 	// Node is the prefix of the names of the workers in this process, former ones included: jobs that a former one ran
 	// are lost for certain when the Service starts.
 	Node string
+	// Room refuses with STORAGE_FULL when the disk has too little left for another build; nil never does.
+	Room func() error
 }
 
 // Limits are the bounds that the configuration sets.
@@ -60,7 +62,10 @@ type Service struct {
 	secrets *secretBox
 	tags    *keyedLock
 	metrics *metrics
+	pauses  *pauses
 	kick    chan struct{} // asks the sweep to run now
+	// kickLogs asks for logs to be stored now.
+	kickLogs chan struct{}
 	// background is for work that outlives the request that began it.
 	background sync.WaitGroup
 }
@@ -70,8 +75,8 @@ func New(c Config) *Service {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // crypto/rand never fails
 	s := &Service{
-		Config: c, watch: newWatch(), workers: newWorkers(time.Now()), secrets: newSecretBox(key), tags: newKeyedLock(),
-		kick: make(chan struct{}, 1),
+		Config: c, watch: newWatch(), workers: newWorkers(time.Now(), c.Node), secrets: newSecretBox(key), tags: newKeyedLock(),
+		pauses: newPauses(), kick: make(chan struct{}, 1), kickLogs: make(chan struct{}, 1),
 	}
 	s.metrics = newMetrics(s)
 	return s
@@ -97,6 +102,7 @@ func (s *Service) Run(ctx context.Context) error {
 	start("heartbeats", func(ctx context.Context) error { return s.Queue.Heartbeats(ctx, s.workers.heard) })
 	start("outcomes", func(ctx context.Context) error { return s.Queue.Outcomes(ctx, s.finish) })
 	start("sweep", s.sweepLoop)
+	start("logs", s.logLoop)
 	<-ctx.Done()
 	wg.Wait()
 	s.background.Wait()
@@ -107,9 +113,14 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 // sweepSoon asks for a sweep now instead of at its next turn.
-func (s *Service) sweepSoon() {
+func (s *Service) sweepSoon() { ask(s.kick) }
+
+// storeLogsSoon asks for the logs of jobs that ended to be stored now.
+func (s *Service) storeLogsSoon() { ask(s.kickLogs) }
+
+func ask(c chan<- struct{}) {
 	select {
-	case s.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"slices"
@@ -78,6 +79,11 @@ func (s *Service) DropDraft(draftID string) {
 // SubmitImage checks the request and records the build, or joins an equal one that is in flight. When it returns, the
 // build survives anything; its jobs reach the queue right after.
 func (s *Service) SubmitImage(ctx context.Context, r model.ImageRequest) (model.Submission, error) {
+	if s.Room != nil {
+		if err := s.Room(); err != nil {
+			return model.Submission{}, err
+		}
+	}
 	spec, text, err := s.planImage(ctx, r)
 	if err != nil {
 		return model.Submission{}, err
@@ -85,7 +91,7 @@ func (s *Service) SubmitImage(ctx context.Context, r model.ImageRequest) (model.
 	b := newBuild(r, spec, text, inputDigest(spec, s.secrets.mac(r.Secrets)))
 	var idem *model.Idempotency
 	if r.IdempotencyKey != "" {
-		idem = &model.Idempotency{Key: r.Requester.KeyID + ":" + r.IdempotencyKey, RequestDigest: b.InputDigest}
+		idem = &model.Idempotency{Key: r.Requester.KeyID + ":" + r.IdempotencyKey, RequestDigest: requestDigest(r)}
 	}
 	s.secrets.put(b.ID, r.Secrets)
 	// A caller who leaves now must not make it unclear whether the build was recorded.
@@ -104,6 +110,25 @@ func (s *Service) SubmitImage(ctx context.Context, r model.ImageRequest) (model.
 	}
 	s.Log.Info("build submitted", "build", got.ID, "joined", joined, "repository", spec.Repository, "tag", spec.Tag, "platforms", spec.Platforms)
 	return model.Submission{Build: got, Joined: joined}, nil
+}
+
+// requestDigest names what was asked for under an idempotency key: what the caller sent, not what it was resolved to,
+// and of secrets only their IDs, since nothing made of their values is ever stored.
+func requestDigest(r model.ImageRequest) string {
+	sent := r
+	sent.ID, sent.IdempotencyKey, sent.Requester, sent.Upload = "", "", model.Requester{}, nil
+	sent.Secrets = map[string][]byte{}
+	for id := range r.Secrets {
+		sent.Secrets[id] = nil
+	}
+	raw, err := json.Marshal(sent)
+	if err != nil { // no field of a request can fail
+		return ""
+	}
+	if r.Upload != nil {
+		raw = append(raw, r.Upload.Digest...)
+	}
+	return digestOf(raw)
 }
 
 func newBuild(r model.ImageRequest, spec model.ImageSpec, text, digest string) model.Build {

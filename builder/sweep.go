@@ -3,7 +3,7 @@ package builder
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"cooper/internal/model"
@@ -16,20 +16,8 @@ const (
 	inputsEvery = 10 * time.Minute
 )
 
-// recover makes the queue hold what the database says is due, and queues again what workers of this process ran when it
-// last ended. It runs before anything else, so that nothing is in flight that it could disturb.
+// recover makes the queue hold what the database says is due.
 func (s *Service) recover(ctx context.Context) error {
-	running, err := s.Store.RunningJobs(ctx)
-	if err != nil {
-		return fmt.Errorf("find jobs that were running: %w", err)
-	}
-	for _, j := range running {
-		if strings.HasPrefix(j.Worker, s.Node+"/") {
-			if err := s.lost(ctx, j, "The server was restarted while this job ran."); err != nil {
-				return fmt.Errorf("queue a job again that was running: %w", err)
-			}
-		}
-	}
 	due, err := s.Store.QueuedOrders(ctx)
 	if err != nil {
 		return fmt.Errorf("find jobs that are due: %w", err)
@@ -68,7 +56,6 @@ func (s *Service) sweep(ctx context.Context) {
 		"publish what is due": s.sweepUnpublished,
 		"find lost jobs":      s.sweepRunning,
 		"expire queued jobs":  s.sweepExpired,
-		"store logs":          s.sweepLogs,
 	} {
 		if err := f(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Warn("sweep failed; it is tried again", "part", what, "error", err)
@@ -82,6 +69,9 @@ func (s *Service) sweepUnpublished(ctx context.Context) error {
 		return err
 	}
 	for _, o := range due {
+		if s.pauses.held(o.JobID) {
+			continue
+		}
 		if err := s.publish(ctx, o); err != nil {
 			return err
 		}
@@ -96,7 +86,7 @@ func (s *Service) sweepRunning(ctx context.Context) error {
 	}
 	for _, j := range running {
 		if s.workers.lost(j) {
-			if err := s.lost(ctx, j, "The worker that ran this job was lost."); err != nil && model.CodeOf(err) != model.CodeLeaseLost {
+			if err := s.lost(ctx, j, "The worker that ran this job was lost, or its server was restarted."); err != nil && model.CodeOf(err) != model.CodeLeaseLost {
 				return err
 			}
 			continue
@@ -142,8 +132,11 @@ func (s *Service) sweepExpired(ctx context.Context) error {
 		if o.Attempt > 1 {
 			continue // it had a worker: its age says nothing of how long it has waited since
 		}
-		failure := model.Failure{Code: model.CodeNoWorkerForPlatform, Message: fmt.Sprintf(
+		failure := model.Failure{Code: model.CodeJobExpired, Message: fmt.Sprintf(
 			"No worker took this job within %s. %s", s.Limits.QueueTimeout, s.reason(o.Platform, 0))}
+		if !slices.Contains(s.workers.platforms(), o.Platform) {
+			failure.Code = model.CodeNoWorkerForPlatform
+		}
 		err = s.end(ctx, model.Outcome{
 			JobID: o.JobID, BuildID: o.BuildID, Attempt: o.Attempt, Status: model.StatusFailed, Failure: &failure, Time: time.Now(),
 		}, nil)

@@ -2,6 +2,7 @@ package builder
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -71,21 +72,63 @@ func TestJobsThatNobodyTakesExpire(t *testing.T) {
 	}, *b.Error)
 }
 
+// What a former worker of this process ran is queued again, once its last words have had time to come in.
 func TestARestartQueuesAllThatIsDue(t *testing.T) {
-	ours, theirs, waiting, done := newJobs("ours", amd), newJobs("theirs", amd), newJobs("waiting", amd), newJobs("done", amd)
-	theirs.Jobs[0].Worker = "node2/w" // another machine's, whose name begins like ours
-	waiting.Jobs[0].Status = model.StatusQueued
-	done.Jobs[0].Status = model.StatusSucceeded
-	p := newParts(ours, theirs, waiting, done)
-	require.NoError(t, p.recover(t.Context()))
-	require.Equal(t, 2, p.build(t, "ours").Jobs[0].Attempt)
-	require.Equal(t, model.StatusRunning, p.build(t, "theirs").Jobs[0].Status)
-	due := map[model.Order]bool{}
-	for _, o := range p.queue.published {
-		due[o] = true
-	}
-	require.Equal(t, map[model.Order]bool{
-		{JobID: "ours/" + amd, BuildID: "ours", Platform: amd, Attempt: 2}:       true,
-		{JobID: "waiting/" + amd, BuildID: "waiting", Platform: amd, Attempt: 1}: true,
-	}, due)
+	synctest.Test(t, func(t *testing.T) {
+		ours, told, theirs := newJobs("ours", amd), newJobs("told", amd), newJobs("theirs", amd)
+		waiting, done := newJobs("waiting", amd), newJobs("done", amd)
+		theirs.Jobs[0].Worker = "node2/w" // another machine's, whose name begins like ours
+		waiting.Jobs[0].Status = model.StatusQueued
+		done.Jobs[0].Status = model.StatusSucceeded
+		p := newParts(ours, told, theirs, waiting, done)
+		require.NoError(t, p.recover(t.Context()))
+		require.NoError(t, p.sweepRunning(t.Context()))
+		require.Equal(t, 1, p.build(t, "ours").Jobs[0].Attempt)
+		p.workers.reported(model.Outcome{JobID: told.Jobs[0].ID, Attempt: 1})
+
+		pass(formerGrace + time.Second)
+		require.NoError(t, p.sweepRunning(t.Context()))
+		require.Equal(t, 2, p.build(t, "ours").Jobs[0].Attempt)
+		require.Equal(t, model.StatusRunning, p.build(t, "told").Jobs[0].Status)
+		require.Equal(t, model.StatusRunning, p.build(t, "theirs").Jobs[0].Status)
+		due := map[model.Order]bool{}
+		for _, o := range p.queue.published {
+			due[o] = true
+		}
+		require.Equal(t, map[model.Order]bool{
+			{JobID: "ours/" + amd, BuildID: "ours", Platform: amd, Attempt: 2}:       true,
+			{JobID: "waiting/" + amd, BuildID: "waiting", Platform: amd, Attempt: 1}: true,
+		}, due)
+	})
+}
+
+// A job whose result waits for the registry is not lost, although no worker holds it any more; not for ever, though.
+func TestAReportedJobIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newParts(newJobs("1", amd))
+		job := p.build(t, "1").Jobs[0]
+		p.workers.granted(model.Claim{JobID: job.ID, Attempt: 1})
+		p.registry.failing = model.Errorf(model.CodePushFailed, "down")
+		require.Error(t, p.finish(t.Context(), success(job.ID, "a")))
+		pass(publishPatience)
+		p.workers.tidy()
+		require.False(t, p.workers.lost(job))
+		pass(time.Minute)
+		require.True(t, p.workers.lost(job))
+	})
+}
+
+// What failed because something else was down is tried again after a pause, a longer one each time.
+func TestAttemptsArePausedBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newParts(newJobs("1", amd))
+		job := p.build(t, "1").Jobs[0]
+		require.NoError(t, p.again(t.Context(), job, &model.Failure{Code: model.CodePushFailed}))
+		require.NoError(t, p.sweepUnpublished(t.Context()))
+		require.Empty(t, p.queue.published)
+		pass(pauseBefore(2) + time.Second)
+		require.NoError(t, p.sweepUnpublished(t.Context()))
+		require.Len(t, p.queue.published, 1)
+		require.Greater(t, pauseBefore(3), pauseBefore(2))
+	})
 }

@@ -3,6 +3,7 @@ package builder
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,16 +13,21 @@ import (
 // lostAfter is how long a job may go without its worker saying that it runs it.
 const lostAfter = 20 * time.Second
 
+// formerGrace is how long the outcomes of this process's former workers may take to be delivered after a start.
+const formerGrace = 3 * time.Second
+
 // workers is what was last heard of each worker. It is kept in memory: heartbeats fill it again within seconds.
 type workers struct {
 	mu     sync.Mutex
 	since  time.Time // from when on we have listened
 	seen   map[string]model.WorkerState
 	leases map[string]time.Time // by job ID and attempt: when its worker last said that it runs it
+	ended  map[string]time.Time // by job ID and attempt: when its worker said how it ended, while that is being recorded
+	node   string               // prefix of the names of this process's workers, former ones included
 }
 
-func newWorkers(now time.Time) *workers {
-	return &workers{since: now, seen: map[string]model.WorkerState{}, leases: map[string]time.Time{}}
+func newWorkers(now time.Time, node string) *workers {
+	return &workers{since: now, seen: map[string]model.WorkerState{}, leases: map[string]time.Time{}, ended: map[string]time.Time{}, node: node}
 }
 
 func leaseKey(jobID string, attempt int) string { return fmt.Sprintf("%s.%d", jobID, attempt) }
@@ -43,11 +49,28 @@ func (w *workers) granted(c model.Claim) {
 	w.leases[leaseKey(c.JobID, c.Attempt)] = time.Now()
 }
 
-// lost reports whether a running job's worker has been silent about it for too long.
+// reported notes that the worker has said how an attempt ended. The job is still running by the database until that is
+// recorded, which may take as long as the registry needs to come back.
+func (w *workers) reported(o model.Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := w.ended[leaseKey(o.JobID, o.Attempt)]; !ok {
+		w.ended[leaseKey(o.JobID, o.Attempt)] = time.Now()
+	}
+}
+
+// lost reports whether a running job's worker has been silent about it for too long. A worker of this process that ran
+// before it started is gone for certain; only its last words may still be on their way.
 func (w *workers) lost(j model.Job) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if since, ok := w.ended[leaseKey(j.ID, j.Attempt)]; ok {
+		return time.Since(since) > publishPatience+lostAfter
+	}
 	last, ok := w.leases[leaseKey(j.ID, j.Attempt)]
+	if !ok && w.node != "" && strings.HasPrefix(j.Worker, w.node+"/") {
+		return time.Since(w.since) > formerGrace
+	}
 	if !ok || last.Before(w.since) {
 		last = w.since
 	}
@@ -66,6 +89,11 @@ func (w *workers) tidy() {
 	for key, last := range w.leases {
 		if time.Since(last) > 10*lostAfter {
 			delete(w.leases, key)
+		}
+	}
+	for key, since := range w.ended {
+		if time.Since(since) > 2*publishPatience {
+			delete(w.ended, key)
 		}
 	}
 }

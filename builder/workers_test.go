@@ -74,7 +74,7 @@ func TestAJobIsLostWhenItsWorkerSaysNothingOfIt(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { // its clock
-				w := newWorkers(time.Now())
+				w := newWorkers(time.Now(), "")
 				test.do(w)
 				require.Equal(t, test.lost, w.lost(job))
 			})

@@ -57,6 +57,7 @@ func statusTable() []statusGroup {
 		{http.StatusServiceUnavailable, []model.Code{
 			model.CodeUnavailable, model.CodeShuttingDown, model.CodeSecretLost, model.CodeBuilderUnavailable, model.CodeWorkerLost,
 			model.CodeNoWorkerForPlatform,
+			model.CodeJobExpired,
 		}},
 		{http.StatusInsufficientStorage, []model.Code{model.CodeStorageFull}},
 	}

@@ -65,6 +65,9 @@ func (Names) IsBuildTag(name string) bool { return buildTag.MatchString(name) }
 // BuildTag is the immutable tag of a build.
 func (Names) BuildTag(buildID string) string { return "build-" + buildID }
 
+// BuildOfTag is the build whose own tag that is.
+func (Names) BuildOfTag(tag string) string { return strings.TrimPrefix(tag, "build-") }
+
 // Repository maps a component and a git branch to the repository of its images. The map is total over legal branch names
 // and no two pairs share a repository. A branch of lower-case letters, digits, dots and underscores stands as it is; of
 // any other, the readable part is followed by the first 12 hex digits of the SHA-256 of component, NUL and branch.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -30,7 +31,7 @@ type Config struct {
 	Insecure   bool   // plain HTTP, or TLS that is not verified
 	// Server gives this server's own credentials; Worker those that a job may push one repository with.
 	Server func() (username, password string)
-	Worker func(repository string) (username, password string)
+	Worker func(repository string, life time.Duration) (username, password string)
 }
 
 // Registry is a client of one OCI registry, safe for concurrent use.
@@ -82,8 +83,8 @@ func (r *Registry) Name(repository, tag string) string {
 }
 
 // Push says where workers push a repository to, with credentials for it alone.
-func (r *Registry) Push(repository string) (model.Push, error) {
-	user, password := r.Worker(r.path(repository))
+func (r *Registry) Push(repository string, life time.Duration) (model.Push, error) {
+	user, password := r.Worker(r.path(repository), life)
 	host := r.PushHost
 	if host == "" {
 		host = r.Address
@@ -153,6 +154,22 @@ func (r *Registry) Platform(ctx context.Context, repository string, pushed model
 		return model.Result{}, model.Errorf(model.CodePushFailed, "What the job pushed for %s holds no image.", platform)
 	}
 	return res, nil
+}
+
+// Digest returns the digest of what a tag names; NOT_FOUND when there is none.
+func (r *Registry) Digest(ctx context.Context, repository, tag string) (string, error) {
+	repo, err := r.repository(repository)
+	if err != nil {
+		return "", err
+	}
+	d, err := r.puller.Head(ctx, repo.Tag(tag))
+	switch {
+	case isGone(err):
+		return "", model.Errorf(model.CodeNotFound, "The registry has no %s.", r.Name(repository, tag)).Wrap(err)
+	case err != nil:
+		return "", failed("look up a tag", err)
+	}
+	return d.Digest.String(), nil
 }
 
 // Has reports whether the manifests of a result are in the registry; false also when it cannot tell.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	server "github.com/google/go-containerregistry/pkg/registry"
@@ -44,7 +45,7 @@ func newTestRegistry(t *testing.T, edit func(*Config)) *testRegistry {
 	}))
 	t.Cleanup(s.Close)
 	r.host = strings.TrimPrefix(s.URL, "http://")
-	c := Config{Address: r.host, PublicHost: "registry.example", Insecure: true, Server: noCredentials, Worker: func(string) (string, string) { return "job", "pass" }}
+	c := Config{Address: r.host, PublicHost: "registry.example", Insecure: true, Server: noCredentials, Worker: func(string, time.Duration) (string, string) { return "job", "pass" }}
 	if edit != nil {
 		edit(&c)
 	}
@@ -307,11 +308,11 @@ func TestNamesForOthers(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.config.Server = noCredentials
-			test.config.Worker = func(repository string) (string, string) { return repository, "p" }
+			test.config.Worker = func(repository string, _ time.Duration) (string, string) { return repository, "p" }
 			r, err := New(test.config)
 			require.NoError(t, err)
 			require.Equal(t, test.image, r.Name(repo, "latest"))
-			push, err := r.Push(repo)
+			push, err := r.Push(repo, time.Hour)
 			require.NoError(t, err)
 			require.Equal(t, test.push, push)
 		})

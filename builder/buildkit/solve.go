@@ -39,8 +39,9 @@ const (
 type Solve struct {
 	Platform      string
 	Dockerfile    []byte
-	ContextDir    string // unpacked build context; empty means an empty one
-	ContextDigest string // names the context's bytes, so that equal ones are sent to the daemon once
+	ContextDir    string        // unpacked build context; empty means an empty one
+	ContextDigest string        // names the context's bytes, so that equal ones are sent to the daemon once
+	Git           *model.Source // where ContextDir came from, for the provenance; nil when it was uploaded
 	Target        string
 	BuildArgs     map[string]string
 	Labels        map[string]string
@@ -67,8 +68,8 @@ func (c *Client) Run(ctx context.Context, s Solve, emit func(model.LogLine) erro
 		if same {
 			return Result{Pushed: *s.Previous, Unchanged: true}, nil
 		}
-		// The steps have run and are in the log; what follows finds them cached.
-		emit = onlyExport(emit)
+		// The steps have run and are in the log; that they are cached now is no news.
+		emit = newsOnly(emit)
 	}
 	seen := &sources{}
 	opt, err := s.options(seen)
@@ -112,9 +113,12 @@ func (c *Client) unchanged(ctx context.Context, s Solve, emit func(model.LogLine
 	return pinned && trace.executed == 0 && slices.Equal(images, s.Previous.Sources), nil
 }
 
-func onlyExport(emit func(model.LogLine) error) func(model.LogLine) error {
+// newsOnly leaves out what a second solve says again: how its sources are loaded, and that steps are cached. A step that
+// runs anew all the same, because its cache was pruned meanwhile, is told.
+func newsOnly(emit func(model.LogLine) error) func(model.LogLine) error {
 	return func(l model.LogLine) error {
-		if l.Step != exportStep {
+		known := l.Stream == model.StreamCooper && string(l.Text) == cached
+		if known || l.Step != exportStep && !instruction.MatchString(l.Step) {
 			return nil
 		}
 		return emit(l)
@@ -211,12 +215,15 @@ func (s Solve) attrs() map[string]string {
 	if s.Target != "" {
 		a["target"] = s.Target
 	}
+	if s.Git != nil {
+		a["vcs:source"], a["vcs:revision"] = s.Git.URL, s.Git.Commit
+	}
 	if s.NoCache {
 		a["no-cache"] = ""
 	}
 	for k, v := range s.BuildArgs {
 		a["build-arg:"+k] = v
-		if secretName.MatchString(k) {
+		if SecretBuildArg(k, v) {
 			// Provenance of mode max records build args; of mode min it does not.
 			a[attestProvenance] = "mode=min"
 		}
@@ -231,11 +238,17 @@ func (s Solve) attrs() map[string]string {
 	return a
 }
 
-// secretName matches names of build args that people use for what should have been a secret.
-var secretName = regexp.MustCompile(`(?i)(passw|secret|token|credential|api_?key|private|auth)`)
+// secretName matches names of build args that people use for what should have been a secret, secretValue values with
+// credentials in a URL.
+var (
+	secretName  = regexp.MustCompile(`(?i)(^|_)(passw(or)?d|passphrase|pass|pwd|secrets?|tokens?|credentials?|api_?keys?|private_?key|access_?key|auth)(_|$)`)
+	secretValue = regexp.MustCompile(`://[^/@\s]+@`)
+)
 
-// SecretBuildArg reports whether a build arg's name says that its value is a secret.
-func SecretBuildArg(name string) bool { return secretName.MatchString(name) }
+// SecretBuildArg reports whether a build arg's name or value says that it is a secret.
+func SecretBuildArg(name, value string) bool {
+	return secretName.MatchString(name) || secretValue.MatchString(value)
+}
 
 func (s Solve) exportAttrs() map[string]string {
 	a := map[string]string{

@@ -86,9 +86,12 @@ func TestSecretBuildArg(t *testing.T) {
 		"PASSWORD": true, "db_passwd": true, "GITHUB_TOKEN": true, "AWS_SECRET_ACCESS_KEY": true, "ApiKey": true, "API_KEY": true,
 		"PRIVATE_KEY": true, "NPM_AUTH": true, "GOOGLE_APPLICATION_CREDENTIALS": true,
 		"VERSION": false, "DEBIAN_FRONTEND": false, "GOFLAGS": false, "COMPASS": false, "KEYBOARD": false,
+		"AUTHOR": false, "GOPRIVATE": false, "TOKENIZER": false,
 	} {
-		require.Equal(t, secret, SecretBuildArg(name), name)
+		require.Equal(t, secret, SecretBuildArg(name, ""), name)
 	}
+	require.True(t, SecretBuildArg("HTTP_PROXY", "http://user:pass@proxy:3128"))
+	require.False(t, SecretBuildArg("HTTP_PROXY", "http://proxy:3128/a@b"))
 }
 
 func TestExportAttributes(t *testing.T) {

@@ -18,6 +18,9 @@ const (
 	tailBytes   = 16 << 10 // of them
 )
 
+// cached is what the log says of a step that was not run.
+const cached = "cached"
+
 // instruction matches the names of steps that make something: not [internal] ones, nor bases, which have digests.
 var instruction = regexp.MustCompile(`^\[[^\]]*\d+/\d+\] (?:[^F]|F[^R]|FR[^O]|FRO[^M])`)
 
@@ -107,7 +110,7 @@ func (t *trace) vertexEnded(v *client.Vertex) error {
 	}
 	s.tail, s.tailLen = nil, 0
 	if v.Cached {
-		return t.say(s, *v.Completed, "cached")
+		return t.say(s, *v.Completed, cached)
 	}
 	return t.say(s, *v.Completed, "done in %.1fs", v.Completed.Sub(s.started).Seconds())
 }

@@ -103,14 +103,20 @@ func TestPolicy(t *testing.T) {
 	require.True(t, all)
 }
 
-func TestOnlyTheExportIsToldOfTheSecondSolve(t *testing.T) {
+func TestOnlyNewsIsToldOfTheSecondSolve(t *testing.T) {
 	var got []string
-	emit := onlyExport(func(l model.LogLine) error {
-		got = append(got, l.Step)
+	emit := newsOnly(func(l model.LogLine) error {
+		got = append(got, l.Step+": "+string(l.Text))
 		return nil
 	})
-	for _, step := range []string{"[1/2] FROM a", exportStep, "[2/2] RUN b", ""} {
-		require.NoError(t, emit(model.LogLine{Step: step}))
+	for _, l := range []model.LogLine{
+		{Step: "[internal] load build definition", Stream: model.StreamCooper, Text: []byte("done")},
+		{Step: "[1/2] FROM a", Stream: model.StreamCooper, Text: []byte("started")},
+		{Step: "[2/2] RUN b", Stream: model.StreamCooper, Text: []byte(cached)},
+		{Step: "[2/2] RUN b", Stream: model.StreamStdout, Text: []byte("it ran again")},
+		{Step: exportStep, Stream: model.StreamCooper, Text: []byte("done")},
+	} {
+		require.NoError(t, emit(l))
 	}
-	require.Equal(t, []string{exportStep}, got)
+	require.Equal(t, []string{"[2/2] RUN b: it ran again", exportStep + ": done"}, got)
 }

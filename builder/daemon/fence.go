@@ -139,6 +139,7 @@ func (f *fence) text(ctx context.Context) (string, error) {
 	rules(f.registries, special, "accept")
 	rules(f.shun, func(destination) bool { return true }, "goto refuse")
 	rules(f.reach, special, "accept")
+	p("ip daddr { %s } goto refuse", strings.Join(denied, ", "))
 	p("ip6 daddr { %s } goto refuse", strings.Join(deniedV6, ", "))
 	p("fib daddr type local goto refuse\n}")
 	p("chain output {\ntype filter hook output priority -10; policy accept;")

@@ -96,6 +96,7 @@ func (w *Worker) solve(g model.Grant, dir string) buildkit.Solve {
 		Push: g.Push, Sources: w.Sources, Previous: g.Previous,
 	}
 	if g.Image.Source != nil {
+		s.Git = g.Image.Source
 		s.ContextDigest = g.Image.Source.URL + "#" + g.Image.Source.Commit + ":" + g.Image.Source.Subdir
 	}
 	return s

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -16,11 +17,12 @@ import (
 )
 
 // A BuildKit that is already there is used through its socket. It is somebody else's, who does not know our mirror: base
-// images are named in full.
+// images are named in full. Its owner has to let it reach us.
 func TestExternalBuildKitOnASocket(t *testing.T) {
-	owner := startServer(t, nil)
+	ours := net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
+	owner := startServer(t, func(c *config.Config) { c.SourceAllow = []string{ours} })
 	owner.pushBusybox()
-	s := startServer(t, func(c *config.Config) { c.BuildKitAddr = owner.daemon.Address() })
+	s := startServer(t, func(c *config.Config) { c.BuildKitAddr, c.Listen = owner.daemon.Address(), ours })
 	require.Nil(t, s.daemon)
 	s.pushBusybox()
 	r := s.mustBuild("FROM "+s.host+"/mirror/docker.io/library/busybox\nRUN uname -m >/machine\n", "component", "elsewhere", "architecture", "amd64,arm64")

@@ -23,7 +23,9 @@ func (s *server) Readiness(ctx context.Context) []model.Readiness {
 		s.buildKitReadiness(),
 		s.diskReadiness(),
 	}
-	if s.daemon != nil {
+	if s.daemon == nil {
+		out = append(out, model.Readiness{Part: "network", Ready: true, Detail: "BuildKit is not run by this server: whether builds are kept off its network is that BuildKit's setting."})
+	} else {
 		st := s.daemon.State()
 		if !st.Isolated {
 			out = append(out, model.Readiness{Part: "network", Ready: true, Detail: "Builds are not kept off this machine's network. " + st.Detail})

@@ -35,6 +35,9 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			for _, name := range config.Unknown() {
+				log.Warn("this is no setting of this version and changes nothing; .env.example lists those that are", "name", name)
+			}
 			return serve(cmd.Context(), cfg, log, stderr)
 		},
 	}

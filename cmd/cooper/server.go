@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"cooper/auth"
@@ -58,6 +59,7 @@ type server struct {
 	worker   *worker.Worker
 	api      *handlers.Server
 	http     *http.Server
+	lock     *os.File // of the data directory
 	stopping atomic.Bool
 	// serving is the context of every request; endServing ends those that last as long as their reader likes.
 	serving    context.Context //nolint:containedctx // net/http asks for it through BaseContext
@@ -101,6 +103,21 @@ func (s *server) listen(ctx context.Context) error {
 	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make COOPER_DATA_DIR: %w", err)
 	}
+	return s.lockDataDir()
+}
+
+// lockDataDir keeps a second server off the data directory: opening the stores removes what a crash left half done,
+// which would be what the first one is doing.
+func (s *server) lockDataDir() error {
+	f, err := os.OpenFile(s.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("lock COOPER_DATA_DIR: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close() // it holds nothing
+		return errors.New("another cooper runs on this COOPER_DATA_DIR: stop it, or give this one a directory of its own")
+	}
+	s.lock = f
 	return nil
 }
 
@@ -257,6 +274,9 @@ func (s *server) close() {
 	if s.db != nil {
 		err = errors.Join(err, s.db.Close())
 	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
 	if err != nil {
 		s.log.Warn("not everything closed cleanly", "error", err)
 	}
@@ -267,6 +287,6 @@ func (s *server) banner() string {
 	if s.keyFile != "" {
 		key = "in the file " + s.keyFile
 	}
-	return fmt.Sprintf("Cooper %s\n  API, console and registry: %s\n  Swagger UI:                %s/swagger/index.html\n  administrator's key:       %s\n",
+	return fmt.Sprintf("Cooper %s\n  API and registry:          %s\n  Swagger UI:                %s/swagger/index.html\n  administrator's key:       %s\n",
 		version, s.cfg.PublicURL, s.cfg.PublicURL, key)
 }

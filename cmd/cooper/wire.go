@@ -31,17 +31,13 @@ import (
 	"cooper/registry/embedded"
 )
 
-// pushTokenLife is how long a job may push: longer than any job may run is not needed, but a job that is at its end
-// pushes last.
-func (s *server) pushTokenLife() time.Duration { return s.cfg.BuildTimeoutMax + time.Hour }
-
 func (s *server) openRegistry(context.Context) (err error) {
 	if s.cfg.Registry != "" {
 		host, prefix, _ := strings.Cut(strings.Trim(s.cfg.Registry, "/"), "/")
 		credentials := func() (string, string) { return s.cfg.RegistryUsername, s.cfg.RegistryPassword }
 		s.registry, err = registry.New(registry.Config{
 			Address: host, PublicHost: host, Prefix: prefix, Insecure: s.cfg.RegistryInsecure, Server: credentials,
-			Worker: func(string) (string, string) { return credentials() },
+			Worker: func(string, time.Duration) (string, string) { return credentials() },
 		})
 		return err
 	}
@@ -54,7 +50,7 @@ func (s *server) openRegistry(context.Context) (err error) {
 	}
 	s.registry, err = registry.New(registry.Config{
 		Address: s.local, PushHost: s.pushHost(), PublicHost: s.cfg.PublicHost(), Insecure: true, Server: s.keys.ServerCredentials,
-		Worker: func(repository string) (string, string) { return s.keys.MintPush(repository, s.pushTokenLife()) },
+		Worker: s.keys.MintPush,
 	})
 	return err
 }

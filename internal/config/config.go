@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 
 // Config is what `cooper serve` runs with. Each field's comment stands in .env.example too.
 type Config struct {
-	// Address that the API, the console and the registry listen on.
+	// Address that the API and the registry listen on.
 	Listen string `env:"COOPER_LISTEN" envDefault:"127.0.0.1:8080"`
 	// URL under which others reach this server; image names carry its host. Default: http://LISTEN.
 	PublicURL string `env:"COOPER_PUBLIC_URL"`
@@ -86,7 +87,7 @@ type Config struct {
 	LogLimitMiB int64 `env:"COOPER_LOG_LIMIT_MIB" envDefault:"128"`
 	// Size of an uploaded build context as it is sent, in MiB.
 	ContextLimitMiB int64 `env:"COOPER_CONTEXT_LIMIT_MIB" envDefault:"2048"`
-	// Free disk below which nothing more is accepted, in MiB.
+	// Free disk below which no build and no push is accepted, in MiB.
 	MinFreeMiB int64 `env:"COOPER_MIN_FREE_MIB" envDefault:"512"`
 
 	// Hosts, host:port or networks that builds may fetch from although they are private or speak plain HTTP, comma list.
@@ -192,6 +193,23 @@ func LocalAddress(listening net.Addr) string {
 		host = "127.0.0.1"
 	}
 	return net.JoinHostPort(host, port)
+}
+
+// Unknown returns the variables of the environment that look like settings and are none of this version's.
+func Unknown() []string {
+	known := map[string]bool{}
+	settings := reflect.TypeFor[Config]()
+	for i := range settings.NumField() {
+		known[settings.Field(i).Tag.Get("env")] = true
+	}
+	var out []string
+	for _, kv := range os.Environ() {
+		name, value, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "COOPER_") && value != "" && !known[name] && !strings.HasPrefix(name, "COOPER_TEST_") {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // Environment is the process's own, for programs that this one runs.

@@ -109,6 +109,7 @@ const (
 	CodeBuilderUnavailable   Code = "BUILDER_UNAVAILABLE"
 	CodeWorkerLost           Code = "WORKER_LOST"
 	CodeNoWorkerForPlatform  Code = "NO_WORKER_FOR_PLATFORM"
+	CodeJobExpired           Code = "JOB_EXPIRED"
 	CodePushFailed           Code = "PUSH_FAILED"
 	CodeCanceled             Code = "CANCELED"
 	CodeLeaseLost            Code = "LEASE_LOST"
