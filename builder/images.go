@@ -128,3 +128,8 @@ func (s *Service) Images(ctx context.Context, f model.ImageFilter) ([]model.Imag
 
 // Name is how the outside calls a tag of a repository.
 func (s *Service) Name(repository, tag string) string { return s.Registry.Name(repository, tag) }
+
+// BuildName is how the outside calls what a build alone made: its immutable tag.
+func (s *Service) BuildName(repository, buildID string) string {
+	return s.Registry.Name(repository, s.Names.BuildTag(buildID))
+}

@@ -7,12 +7,12 @@ import (
 	"cooper/internal/model"
 )
 
-// Links are where to go from a build.
+// Links are where to go from a build, under the URL by which others reach the server.
 type Links struct {
-	Build  string `json:"build" example:"/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"`
-	Logs   string `json:"logs" example:"/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/logs"`
-	Cancel string `json:"cancel" example:"/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/cancel"`
-	Image  string `json:"image" example:"/api/v1/image?branch=main&component=shop&tag=latest"`
+	Build  string `json:"build" example:"http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"`
+	Logs   string `json:"logs" example:"http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/logs"`
+	Cancel string `json:"cancel" example:"http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/cancel"`
+	Image  string `json:"image" example:"http://127.0.0.1:8080/api/v1/image?branch=main&component=shop&tag=latest"`
 } // @name Links
 
 // SubmissionBody answers a request to build: with the outcome when it is known.
@@ -117,15 +117,12 @@ func (s *Server) links(b model.Build) Links {
 	return Links{Build: at, Logs: at + "/logs", Cancel: at + "/cancel", Image: s.cfg.PublicURL + base + "/image?" + image.Encode()}
 }
 
-// buildTag is the tag that a build gets for itself.
-func buildTag(id string) string { return "build-" + id }
-
 func (s *Server) submissionBody(sub model.Submission) SubmissionBody {
 	b := sub.Build
 	body := SubmissionBody{
 		Status: b.Status, BuildID: b.ID, Joined: sub.Joined, Links: s.links(b), Platforms: []JobBrief{},
 		ImageName:      s.cfg.Images.Name(b.Image.Repository, b.Image.Tag),
-		BuildImageName: s.cfg.Images.Name(b.Image.Repository, buildTag(b.ID)),
+		BuildImageName: s.cfg.Images.BuildName(b.Image.Repository, b.ID),
 	}
 	body.Code, body.ErrorMessage, body.Line = failure(b.Error)
 	for _, j := range b.Jobs {
@@ -139,7 +136,7 @@ func (s *Server) buildBody(b model.Build, waits []model.JobWait) BuildBody {
 	body := BuildBody{Status: b.Status, Dockerfile: b.Dockerfile, BuildRecord: BuildRecord{
 		BuildID: b.ID, Kind: b.Kind, Component: i.Component, Branch: i.Branch, Tag: i.Tag,
 		ImageName:      s.cfg.Images.Name(i.Repository, i.Tag),
-		BuildImageName: s.cfg.Images.Name(i.Repository, buildTag(b.ID)),
+		BuildImageName: s.cfg.Images.BuildName(i.Repository, b.ID),
 		Architectures:  append([]string{}, i.Platforms...), Context: i.Context, Source: i.Source, Target: i.Target, BuildArgs: i.BuildArgs,
 		Labels: i.Labels, SecretIDs: i.SecretIDs, NoCache: i.NoCache, Compression: i.Compression, Publish: i.Publish, Notes: i.Notes,
 		Requester: b.Requester, Askers: b.Askers,

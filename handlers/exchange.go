@@ -1,6 +1,8 @@
 package handlers
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -22,6 +24,9 @@ type exchange struct {
 
 const exchangeKey = "cooper.exchange"
 
+// apiPolicy is the Content-Security-Policy of answers that are no pages: a browser that shows one loads nothing.
+const apiPolicy = "default-src 'none'; frame-ancestors 'none'"
+
 // exchangeOf returns the request's exchange; observe has put one there before any handler runs.
 func exchangeOf(c *gin.Context) *exchange {
 	if x, ok := c.MustGet(exchangeKey).(*exchange); ok {
@@ -40,24 +45,36 @@ func (s *Server) observe(c *gin.Context) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	defer func() { s.account(c, x, time.Since(start)) }()
+	h.Set("Content-Security-Policy", apiPolicy)
+	defer func() {
+		s.account(c.Request.Context(), visit{
+			requestID: x.requestID, keyID: x.principal.KeyID, method: c.Request.Method, route: cmp.Or(c.FullPath(), "unmatched"),
+			status: c.Writer.Status(), bytes: int64(max(c.Writer.Size(), 0)), took: time.Since(start),
+		})
+	}()
 	c.Next()
+}
+
+// visit is a request that was answered, as the log and the metrics tell of it.
+type visit struct {
+	requestID string
+	keyID     string // empty where no key is asked for, and where the registry asks for it
+	method    string
+	route     string // a template, never a path
+	status    int
+	bytes     int64 // of the answer's body
+	took      time.Duration
 }
 
 // account counts and logs a request that was answered. Nothing that the caller wrote gets into the log but a request
 // ID of harmless characters.
-func (s *Server) account(c *gin.Context, x *exchange, took time.Duration) {
-	route, method := c.FullPath(), knownMethod(c.Request.Method)
-	if route == "" {
-		route = "unmatched"
-	}
-	status := c.Writer.Status()
-	s.metrics.count(route, method, status, took)
-	s.log.LogAttrs(c.Request.Context(), slog.LevelInfo, "request",
-		slog.String("method", method), slog.String("route", route), slog.Int("status", status),
-		slog.Float64("ms", float64(took.Microseconds())/1000), slog.Int("bytes", max(c.Writer.Size(), 0)),
-		slog.String("requestId", x.requestID), slog.String("keyId", x.principal.KeyID))
+func (s *Server) account(ctx context.Context, v visit) {
+	method := knownMethod(v.method)
+	s.metrics.count(v.route, method, v.status, v.took)
+	s.log.LogAttrs(ctx, slog.LevelInfo, "request",
+		slog.String("method", method), slog.String("route", v.route), slog.Int("status", v.status),
+		slog.Float64("ms", float64(v.took.Microseconds())/1000), slog.Int64("bytes", v.bytes),
+		slog.String("requestId", v.requestID), slog.String("keyId", v.keyID))
 }
 
 // recoverPanic answers a handler's panic with INTERNAL and logs the stack, which the client does not see.

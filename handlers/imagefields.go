@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -9,12 +10,13 @@ import (
 
 // imageFields collects the fields of a request to build an image, whichever way they come.
 type imageFields struct {
-	req  model.ImageRequest
-	seen map[string]bool
+	req     model.ImageRequest
+	seen    map[string]bool
+	spelled map[string]string // fields that the caller gave under another name than the one that the service knows
 }
 
 func newImageFields(draft string) *imageFields {
-	return &imageFields{req: model.ImageRequest{ID: draft, Secrets: map[string][]byte{}}, seen: map[string]bool{}}
+	return &imageFields{req: model.ImageRequest{ID: draft, Secrets: map[string][]byte{}}, seen: map[string]bool{}, spelled: map[string]string{}}
 }
 
 // text returns where a field lives that is one text, or nil when name is no such field.
@@ -123,14 +125,25 @@ func (f *imageFields) setDockerfile(text []byte) error {
 }
 
 // finish checks what only shows when every field is there.
-func (f *imageFields) finish() (model.ImageRequest, error) {
+func (f *imageFields) finish() error {
 	switch {
 	case !f.seen["dockerfile"]:
-		return f.req, model.FieldErrorf(model.CodeDockerfileRequired, "dockerfile", "The field dockerfile is missing: send the Dockerfile as a file, or as a string in a JSON body.")
+		return model.FieldErrorf(model.CodeDockerfileRequired, "dockerfile", "The field dockerfile is missing: send the Dockerfile as a file, or as a string in a JSON body.")
 	case f.req.Upload != nil && f.req.ContextURL != "":
-		return f.req, model.FieldErrorf(model.CodeFieldInvalid, "contextUrl", "Send either context or contextUrl, not both.")
+		return model.FieldErrorf(model.CodeFieldInvalid, "contextUrl", "Send either context or contextUrl, not both.")
 	}
-	return f.req, nil
+	return nil
+}
+
+// respell lets a refusal name the field as the caller wrote it.
+func (f *imageFields) respell(err error) error {
+	var e *model.Error
+	if !errors.As(err, &e) || f.spelled[e.Field] == "" {
+		return err
+	}
+	own := *e
+	own.Field = f.spelled[e.Field]
+	return &own
 }
 
 // imageFieldNames lists what a multipart request may hold, for people who misspelt one.

@@ -30,25 +30,25 @@ type imageForm struct {
 }
 
 // readImageForm reads a multipart request into the draft.
-func (s *Server) readImageForm(ctx context.Context, r *http.Request, boundary, draft string) (model.ImageRequest, error) {
+func (s *Server) readImageForm(ctx context.Context, r *http.Request, boundary, draft string) (*imageFields, error) {
 	if boundary == "" {
-		return model.ImageRequest{}, model.Errorf(model.CodeMultipartMalformed, "The Content-Type has no boundary: let your HTTP client set it (curl -F does).")
+		return nil, model.Errorf(model.CodeMultipartMalformed, "The Content-Type has no boundary: let your HTTP client set it (curl -F does).")
 	}
 	body, err := limitBody(r, s.cfg.MaxContextBytes+maxFormValues+maxDockerfile+formOverhead)
 	if err != nil {
-		return model.ImageRequest{}, err
+		return nil, err
 	}
 	f := &imageForm{imageFields: newImageFields(draft), limit: s.cfg.MaxContextBytes, values: maxFormValues}
 	f.source = newFormSource(body, boundary)
 	f.save = func(r io.Reader) (model.Upload, error) { return s.cfg.Builds.SaveContext(ctx, draft, r) }
 	if err := f.readParts(multipart.NewReader(f.source, boundary)); err != nil {
-		return model.ImageRequest{}, err
+		return nil, err
 	}
 	// Only a body read to its end lets net/http notice that the client goes away while the build is waited for.
 	if err := f.source.drain(); err != nil {
-		return model.ImageRequest{}, f.source.explain(err)
+		return nil, f.source.explain(err)
 	}
-	return f.finish()
+	return f.imageFields, f.finish()
 }
 
 func (f *imageForm) readParts(r *multipart.Reader) error {

@@ -14,26 +14,26 @@ import (
 
 // readImageJSON reads a JSON request. It is stricter than encoding/json: names are matched exactly, an unknown or a
 // repeated one is refused, and so is a value of another type.
-func (s *Server) readImageJSON(r *http.Request, draft string) (model.ImageRequest, error) {
+func (s *Server) readImageJSON(r *http.Request, draft string) (*imageFields, error) {
 	limited, err := limitBody(r, maxJSONBody)
 	if err != nil {
-		return model.ImageRequest{}, err
+		return nil, err
 	}
 	body, err := io.ReadAll(limited)
 	if err != nil {
-		return model.ImageRequest{}, bodyError(err)
+		return nil, bodyError(err)
 	}
 	members, err := objectMembers(body)
 	if err != nil {
-		return model.ImageRequest{}, err
+		return nil, err
 	}
 	f := newImageFields(draft)
 	for _, m := range members {
 		if err := f.setJSON(m); err != nil {
-			return model.ImageRequest{}, err
+			return nil, err
 		}
 	}
-	return f.finish()
+	return f, f.finish()
 }
 
 // setJSON puts one member of the body into its field.
@@ -103,6 +103,8 @@ func (f *imageFields) architectureJSON(m member) error {
 }
 
 func (f *imageFields) listJSON(m member) error {
+	f.seen[m.name] = true
+	delete(f.spelled, m.name)
 	values, err := m.texts("a list of strings")
 	if err != nil {
 		return err
@@ -129,13 +131,16 @@ func (f *imageFields) objectJSON(m member) error {
 	if err != nil {
 		return err
 	}
+	if one := strings.TrimSuffix(m.name, "s"); !f.seen[one] { // the service calls each by what one of them is
+		f.spelled[one] = m.name
+	}
 	for _, p := range pairs {
 		value, err := member{name: m.name, value: p.value}.text()
 		if err != nil {
 			return err
 		}
 		if err := f.addPair(m.name, p.name, value); err != nil {
-			return err
+			return f.respell(err)
 		}
 	}
 	return nil

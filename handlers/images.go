@@ -22,10 +22,27 @@ import (
 //	@Description	An equal request that is in flight is joined: both get the same `buildId`, and `joined` is true.
 //	@Description	A secret is given as `secret` with `ID=VALUE`, or as a file in a part that is named `secret.ID`.
 //	@Description
-//	@Description	The same may be sent as `application/json`, of at most 4 MiB and without an uploaded context:
-//	@Description	`{"component": "shop", "dockerfile": "FROM scratch\nCOPY <<EOF /hello\nhi\nEOF\n", "architecture": ["linux/amd64", "arm64"], "buildArgs": {"VERSION": "1.2"}}`.
-//	@Description	There `architecture` is a string or a list, `buildArg`, `label` and `secret` are lists of `K=V`, and `buildArgs`, `labels`
-//	@Description	and `secrets` are objects.
+//	@Description	The same may be sent as `application/json`, an object of at most 4 MiB and without an uploaded context:
+//	@Description	```json
+//	@Description	{
+//	@Description	"component": "shop", "branch": "main", "tag": "1.2",
+//	@Description	"dockerfile": "FROM scratch\nCOPY <<EOF /hello\nhi\nEOF\n",
+//	@Description	"architecture": ["linux/amd64", "arm64"],
+//	@Description	"buildArgs": {"VERSION": "1.2"}, "labels": {"org.example.team": "shop"}, "secrets": {"token": "s3cr3t"},
+//	@Description	"noCache": false, "publish": "all", "compression": "gzip", "timeout": "30m"
+//	@Description	}
+//	@Description	```
+//	@Description	| Field | Value |
+//	@Description	| --- | --- |
+//	@Description	| `dockerfile` | string, required: the Dockerfile's text, at most 1 MiB |
+//	@Description	| `component` | string, required |
+//	@Description	| `branch`, `tag`, `target`, `contextUrl`, `compression`, `publish`, `timeout` | string, as in the form |
+//	@Description	| `architecture` | string, which may be a comma list, or a list of strings |
+//	@Description	| `noCache` | boolean |
+//	@Description	| `buildArgs`, `labels`, `secrets` | object of strings: `{"NAME": "VALUE"}` |
+//	@Description	| `buildArg`, `label`, `secret` | list of strings: `["NAME=VALUE"]`, the form's way to say the same |
+//	@Description
+//	@Description	An unknown field, one that is given twice, and a value of another type are refused.
 //	@Tags			images
 //	@Accept			mpfd
 //	@Produce		json
@@ -35,7 +52,7 @@ import (
 //	@Param			contextUrl		formData	string		false	"Instead of a context, a git repository: https://host/repository.git#ref:subdir"
 //	@Param			component		formData	string		true	"Name of what is built; the image is called component-branch-image"	example(shop)
 //	@Param			branch			formData	string		false	"Git branch that this is a build of"								default(main)
-//	@Param			architecture	formData	[]string	false	"Platforms or names of OS environments; the server's own when left out"	collectionFormat(multi)	example(linux/amd64)
+//	@Param			architecture	formData	[]string	false	"Platforms, such as linux/arm64, arm64 or aarch64, one a value or as a comma list; the server's own when left out"	collectionFormat(multi)	example(linux/amd64)
 //	@Param			tag				formData	string		false	"Tag of the image"													default(latest)
 //	@Param			target			formData	string		false	"Stage of the Dockerfile to build; the last one when left out"
 //	@Param			buildArg		formData	[]string	false	"Build arguments, each K=V"											collectionFormat(multi)
@@ -47,8 +64,10 @@ import (
 //	@Param			timeout			formData	string		false	"How long the build may run, such as 30m"
 //	@Param			Prefer			header		string		false	"wait=N waits up to N seconds, at most 3600, for the outcome"	example(wait=60)
 //	@Param			Idempotency-Key	header		string		false	"A repeated request with the same key is the same request"
-//	@Param			linux_username	header		string		false	"Who asks; X-Linux-Username means the same"
-//	@Param			github_username	header		string		false	"Who asks; X-Github-Username means the same"
+//	@Param			linux_username	header		string		false	"Linux user who asks: recorded and shown, and no proof of anything"
+//	@Param			X-Linux-Username	header		string		false	"The same, for proxies that drop headers with underscores"
+//	@Param			github_username	header		string		false	"GitHub user who asks: recorded and shown, and no proof of anything"
+//	@Param			X-Github-Username	header		string		false	"The same, for proxies that drop headers with underscores"
 //	@Success		200	{object}	SubmissionBody	"The build ended while it was waited for: succeeded, failed or canceled"
 //	@Success		202	{object}	SubmissionBody	"Queued or running"
 //	@Header			202	{string}	Location		"Where the build is"
@@ -117,18 +136,18 @@ func (s *Server) submitImage(c *gin.Context) (model.Submission, error) {
 			s.cfg.Builds.DropDraft(draft)
 		}
 	}()
-	req, err := s.readImageRequest(c.Request.Context(), c.Request, draft)
+	f, err := s.readImageRequest(c.Request.Context(), c.Request, draft)
 	if err != nil {
 		return model.Submission{}, err
 	}
-	req.Requester, req.IdempotencyKey = who, key
-	sub, err := s.cfg.Builds.SubmitImage(c.Request.Context(), req)
+	f.req.Requester, f.req.IdempotencyKey = who, key
+	sub, err := s.cfg.Builds.SubmitImage(c.Request.Context(), f.req)
 	kept = err == nil
-	return sub, err
+	return sub, f.respell(err)
 }
 
 // readImageRequest reads the request's body by its media type.
-func (s *Server) readImageRequest(ctx context.Context, r *http.Request, draft string) (model.ImageRequest, error) {
+func (s *Server) readImageRequest(ctx context.Context, r *http.Request, draft string) (*imageFields, error) {
 	mediaType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case mediaType == "application/json":
@@ -138,7 +157,7 @@ func (s *Server) readImageRequest(ctx context.Context, r *http.Request, draft st
 	case err != nil && strings.HasPrefix(strings.ToLower(r.Header.Get("Content-Type")), "multipart/form-data"):
 		return s.readImageForm(ctx, r, "", draft)
 	}
-	return model.ImageRequest{}, &model.Error{
+	return nil, &model.Error{
 		Code: model.CodeUnsupportedMediaType, Message: "Send the request as multipart/form-data (curl -F) or application/json.",
 		Allowed: []string{"multipart/form-data", "application/json"},
 	}

@@ -25,4 +25,4 @@ package handlers
 //	@securityDefinitions.apikey	ApiKeyAuth
 //	@in							header
 //	@name						X-API-Key
-//	@description				An API key. `Authorization: Bearer KEY` means the same.
+//	@description				An API key. `Authorization: Bearer KEY` means the same, and so does HTTP Basic with any user name and the key as the password, as in `curl -u any:KEY`.

@@ -115,11 +115,10 @@ func (s *Server) respond(c *gin.Context, status int, body any) {
 		c.Status(http.StatusInternalServerError)
 		return
 	}
-	rc := http.NewResponseController(c.Writer)
-	_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.WriteStall)) // not supported by recorders
+	// It stays set, since net/http sends the end of the answer when the handler has returned. Recorders have none.
+	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(s.cfg.WriteStall))
 	c.Header("Content-Type", "application/json")
 	c.Header("Content-Length", strconv.Itoa(b.Len()))
 	c.Status(status)
 	_, _ = c.Writer.Write(b.Bytes())
-	_ = rc.SetWriteDeadline(time.Time{})
 }

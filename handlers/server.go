@@ -35,6 +35,9 @@ type Config struct {
 	Auth   Authenticator
 	Health Health
 	Log    *slog.Logger
+	// Registry serves /v2 and what is below it, where image clients look for a registry; nil when it is elsewhere. It
+	// decides itself who may do what.
+	Registry http.Handler
 
 	Metrics   *prometheus.Registry // gets the HTTP metrics and is served at /metrics; a new one when nil
 	Version   string               // of this server, as /version tells it
@@ -114,12 +117,18 @@ func (s *Server) buildRouter() error {
 	return nil
 }
 
-// ServeHTTP answers a request. HEAD is answered as GET, whose body is left out. The request is copied: net/http must
-// find its own body in the one it made, or it reads what a client holds back until it is told to continue.
+// ServeHTTP answers a request. HEAD is answered as GET, whose body is left out, except by the registry. The request is
+// copied: net/http must find its own body in the one it made, or it reads what a client holds back until it is told to
+// continue.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the last answer on the connection left its own
 	own := *r
 	if r.ContentLength != 0 && r.Body != nil {
 		own.Body = guardBody(w, r.Body, s.cfg.BodyStall)
+	}
+	if s.cfg.Registry != nil && isRegistry(r.URL.Path) {
+		s.serveRegistry(w, &own)
+		return
 	}
 	if r.Method == http.MethodHead {
 		own.Method = http.MethodGet

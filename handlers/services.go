@@ -3,7 +3,7 @@ package handlers
 import (
 	"context"
 	"io"
-	"time"
+	"net/http"
 
 	"cooper/internal/model"
 )
@@ -42,6 +42,8 @@ type Images interface {
 	Images(ctx context.Context, f model.ImageFilter) ([]model.Image, error)
 	// Name returns how clients call the tag: registry/repository:tag.
 	Name(repository, tag string) string
+	// BuildName returns how clients call what the build alone made, under a tag that never moves.
+	BuildName(repository, buildID string) string
 }
 
 // Logs follows the logs of builds. It is safe for concurrent use.
@@ -59,18 +61,13 @@ type Principal struct {
 	Scopes []string // the scope "admin" stands for every other
 }
 
-// Authenticator knows the API keys and how often they, and wrong ones, were used. All methods are safe for concurrent
-// use.
+// Authenticator knows the API keys, where in a request they stand, and how often they, and wrong ones, were used. It is
+// safe for concurrent use.
 type Authenticator interface {
-	// Authenticate returns who key belongs to; AUTH_INVALID, AUTH_EXPIRED or AUTH_REVOKED when nobody.
-	Authenticate(ctx context.Context, key string) (Principal, error)
-	// Failed notes a wrong key from an address.
-	Failed(clientIP string)
-	// Blocked reports whether the address sent too many wrong keys, and for how long it should wait. A right key is
-	// served all the same.
-	Blocked(clientIP string) (retryAfter time.Duration, blocked bool)
-	// Allow takes one request off what the key may make, or says after how long it may make one.
-	Allow(keyID string) (retryAfter time.Duration, allowed bool)
+	// Enter returns whose key a request with these headers from that address carries. AUTH_MISSING, AUTH_INVALID,
+	// AUTH_EXPIRED or AUTH_REVOKED when nobody's; RATE_LIMITED when the key, or wrong ones from the address, came too
+	// often: that error has a method RetryAfter() time.Duration.
+	Enter(ctx context.Context, h http.Header, clientIP string) (Principal, error)
 }
 
 // Health tells which parts of the service work.

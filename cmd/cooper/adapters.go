@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"time"
 
 	"cooper/auth"
 	"cooper/builder"
@@ -66,8 +65,8 @@ func asSourceDenied(err error) error {
 // apiAuth is the gate as the API sees it.
 type apiAuth struct{ gate *auth.Gate }
 
-func (a apiAuth) Authenticate(ctx context.Context, key string) (handlers.Principal, error) {
-	p, err := a.gate.Keys.Verify(ctx, key)
+func (a apiAuth) Enter(ctx context.Context, h http.Header, clientIP string) (handlers.Principal, error) {
+	p, err := a.gate.Enter(ctx, h, clientIP)
 	if err != nil {
 		return handlers.Principal{}, err
 	}
@@ -77,14 +76,6 @@ func (a apiAuth) Authenticate(ctx context.Context, key string) (handlers.Princip
 	}
 	return out, nil
 }
-
-func (a apiAuth) Failed(clientIP string) { a.gate.Failures.Fail(clientIP) }
-
-func (a apiAuth) Blocked(clientIP string) (time.Duration, bool) {
-	return a.gate.Failures.Blocked(clientIP)
-}
-
-func (a apiAuth) Allow(keyID string) (time.Duration, bool) { return a.gate.Requests.Allow(keyID) }
 
 // serverUser is the name under which the server itself writes into its registry.
 const serverUser = auth.ServerID

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -149,4 +150,14 @@ func TestKilledServerFinishesWhatItAcknowledged(t *testing.T) {
 		end := s.wait(id)
 		require.Equal(t, "succeeded", end.str("status"), "%s", end.raw)
 	}
+}
+
+// A second server on the same data directory is refused before it touches anything.
+func TestSecondServerOnADataDirectoryIsRefused(t *testing.T) {
+	s := startServer(t, nil)
+	cfg := s.cfg
+	cfg.Listen = "127.0.0.1:0"
+	_, err := open(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, "another cooper runs on this COOPER_DATA_DIR")
+	s.mustBuild("FROM scratch\nLABEL a=1\n", "component", "still")
 }

@@ -63,13 +63,34 @@ func (s *server) buildKitReadiness() model.Readiness {
 }
 
 func (s *server) diskReadiness() model.Readiness {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(s.cfg.DataDir, &st); err != nil {
+	free, err := s.freeMiB()
+	if err != nil {
 		return model.Readiness{Part: "disk", Detail: "The data directory cannot be read."}
 	}
-	free := int64(st.Bavail) * st.Bsize >> 20 //nolint:gosec // block counts fit
 	if free < s.cfg.MinFreeMiB {
 		return model.Readiness{Part: "disk", Detail: fmt.Sprintf("%d MiB are free and %d must be (COOPER_MIN_FREE_MIB): make room.", free, s.cfg.MinFreeMiB)}
 	}
 	return model.Readiness{Part: "disk", Ready: true}
+}
+
+// freeMiB is how much of the data directory's disk is free.
+func (s *server) freeMiB() (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(s.cfg.DataDir, &st); err != nil {
+		return 0, fmt.Errorf("look at the disk's free space: %w", err)
+	}
+	return int64(st.Bavail) * st.Bsize >> 20, nil //nolint:gosec // block counts fit
+}
+
+// room returns STORAGE_FULL when less is free than must stay, so that pushes leave the database what it needs.
+func (s *server) room() error {
+	free, err := s.freeMiB()
+	if err != nil {
+		return err
+	}
+	if free < s.cfg.MinFreeMiB {
+		return model.Errorf(model.CodeStorageFull, "The server's disk is too full to take more. Try again later, or ask its administrator to make room.").
+			Wrap(fmt.Errorf("%d MiB free, %d must stay free", free, s.cfg.MinFreeMiB))
+	}
+	return nil
 }

@@ -57,6 +57,11 @@ func TestImageForTwoPlatforms(t *testing.T) {
 	require.Equal(t, []string{"linux/amd64", "linux/arm64"}, built)
 	require.Len(t, attested, 2, "each platform has its provenance")
 
+	_, own, _ := strings.Cut(r.str("buildImageName"), "-image:")
+	byBuild := s.image("component", "hello", "branch", "feature/x", "architecture", "arm64", "tag", own)
+	require.Equal(t, http.StatusOK, byBuild.status, "%s", byBuild.raw)
+	require.Equal(t, digest.String(), byBuild.str("digest"), "the first build of a tag has both in common")
+
 	for arch, machine := range map[string]string{"amd64": "x86_64", "arm64": "aarch64"} {
 		config, read := s.imageOf(img.str("imageName"), arch)
 		require.Equal(t, machine+"\n", read("machine"))

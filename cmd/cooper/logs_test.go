@@ -57,4 +57,8 @@ func TestLogIsWholeLiveAndStored(t *testing.T) {
 	require.Contains(t, string(late.raw), `"seq":100,`)
 	require.NotContains(t, string(late.raw), `"seq":99,`)
 	require.Contains(t, string(late.raw), "event: end")
+
+	beyond := s.get("/api/v1/builds/" + id + "/logs?from=99999999")
+	require.Equal(t, http.StatusRequestedRangeNotSatisfiable, beyond.status, "%s", beyond.raw)
+	require.Equal(t, "OFFSET_INVALID", beyond.str("code"))
 }

@@ -42,7 +42,7 @@ func (s *server) openRegistry(context.Context) (err error) {
 		return err
 	}
 	s.embedded, err = embedded.New(embedded.Config{
-		Root: s.path("registry"), Authorizer: registryAuthorizer{s.gate}, Log: s.log.With("part", "registry"),
+		Root: s.path("registry"), Authorizer: registryAuthorizer{s.gate}, Room: s.room, Log: s.log.With("part", "registry"),
 		Immutable: func(_, tag, user string) bool { return registry.Names{}.IsBuildTag(tag) && user != serverUser },
 	})
 	if err != nil {
@@ -240,9 +240,13 @@ func nodeName(file string) (string, error) {
 func (s *server) openAPI(context.Context) error {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), s.service.Collector())
+	var v2 http.Handler
+	if s.embedded != nil {
+		v2 = s.embedded.Handler()
+	}
 	var err error
 	s.api, err = handlers.New(handlers.Config{
-		Builds: s.service, Images: s.service, Logs: s.service, Auth: apiAuth{s.gate}, Health: s, Log: s.log.With("part", "http"),
+		Builds: s.service, Images: s.service, Logs: s.service, Auth: apiAuth{s.gate}, Health: s, Registry: v2, Log: s.log.With("part", "http"),
 		Metrics: metrics, Version: version, PublicURL: s.cfg.PublicURL, Platform: s.service.Platform,
 		MaxContextBytes: s.cfg.ContextLimitMiB << 20, MaxStreams: s.cfg.MaxStreams,
 	})
@@ -250,25 +254,9 @@ func (s *server) openAPI(context.Context) error {
 		return fmt.Errorf("make the API: %w", err)
 	}
 	s.http = &http.Server{ //nolint:gosec // handlers.Limits sets every timeout
-		Handler: s.split(), BaseContext: func(net.Listener) context.Context { return s.serving },
+		Handler: s.api, BaseContext: func(net.Listener) context.Context { return s.serving },
 		ErrorLog: slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelWarn),
 	}
 	handlers.Limits(s.http)
 	return nil
-}
-
-// split sends registry calls to the registry and all others to the API. It is no ServeMux, because that one answers
-// unclean paths with a redirect instead of a refusal.
-func (s *server) split() http.Handler {
-	if s.embedded == nil {
-		return s.api
-	}
-	v2 := s.embedded.Handler()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/v2/") || r.URL.Path == "/v2" {
-			v2.ServeHTTP(w, r)
-			return
-		}
-		s.api.ServeHTTP(w, r)
-	})
 }

@@ -107,6 +107,9 @@ func (c *controller) check(req *http.Request, user string, access []Access) erro
 			return refuseRange()
 		}
 	}
+	if err := c.registry.roomFor(req.Method); err != nil {
+		return err
+	}
 	if !isManifestPut(req) {
 		return nil
 	}
@@ -121,6 +124,19 @@ func (c *controller) check(req *http.Request, user string, access []Access) erro
 		}
 	}
 	return nil
+}
+
+// roomFor reports whether there is room for what a request may write. Reads and deletes need none.
+func (r *Registry) roomFor(method string) error {
+	switch method {
+	case http.MethodPost, http.MethodPatch, http.MethodPut:
+	default:
+		return nil
+	}
+	if r.cfg.Room == nil {
+		return nil
+	}
+	return r.cfg.Room()
 }
 
 // isManifestPut reports whether req writes a manifest.

@@ -32,6 +32,9 @@ type Config struct {
 	// HTTPSecret signs the state of uploads, which clients carry. Servers that share Root share it too. When it is
 	// empty, one is made, and uploads under way do not outlive the process.
 	HTTPSecret string
+	// Room returns an error of code STORAGE_FULL, which is answered with 507, while nothing more may be written. It is
+	// asked, concurrently, before every write and now and then during one. Nil means that there is always room.
+	Room func() error
 	// Log gets distribution's log too. That one is global to the process: the Registry that was made last has it.
 	Log *slog.Logger
 }

@@ -24,7 +24,7 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 	if isUpload(req.URL.Path) && req.Method == http.MethodPatch {
 		req.Header.Del("Content-Type") // it means nothing there, and some tools send a form's
 	}
-	req.Body = &body{ReadCloser: req.Body, exchange: x, manifest: isManifestPut(req)}
+	req.Body = &body{ReadCloser: req.Body, exchange: x, manifest: isManifestPut(req), room: r.cfg.Room}
 	r.app.ServeHTTP(x, req)
 	if err := x.finish(); err != nil {
 		r.cfg.Log.DebugContext(ctx, "registry answer not sent", "err", err)
@@ -106,13 +106,25 @@ type body struct {
 	io.ReadCloser
 	exchange *exchange
 	manifest bool // limited in size
+	room     func() error
 	read     int64
+	looked   int64 // read when room was last asked
 }
+
+// lookEvery is how many bytes of a body may come between two looks at the room that is left.
+const lookEvery = 64 << 20
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
+	if b.read-b.looked >= lookEvery && b.room != nil {
+		b.looked = b.read
+		if full := b.room(); full != nil {
+			b.exchange.refusal = refusalOf(full)
+			return n, full
+		}
+	}
 	switch {
 	case b.manifest && b.read > maxManifest:
 		b.exchange.refusal = refuseManifestSize()

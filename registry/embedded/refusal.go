@@ -52,6 +52,7 @@ func refusalOf(err error) *refusal {
 	switch e.Code {
 	case model.CodeAuthMissing, model.CodeAuthInvalid, model.CodeAuthExpired, model.CodeAuthRevoked:
 		f.status, f.code = http.StatusUnauthorized, "UNAUTHORIZED"
+		f.message = loginHint(e)
 		f.header.Set("WWW-Authenticate", `Basic realm="cooper"`)
 	case model.CodeScopeInsufficient:
 		f.status, f.code = http.StatusForbidden, "DENIED"
@@ -61,11 +62,23 @@ func refusalOf(err error) *refusal {
 		if errors.As(err, &limited) {
 			f.header.Set("Retry-After", strconv.Itoa(max(int(math.Ceil(limited.RetryAfter().Seconds())), 1)))
 		}
+	case model.CodeStorageFull:
+		return refuseDisk()
 	case model.CodeUnavailable, model.CodeShuttingDown:
 		f.status, f.code = http.StatusServiceUnavailable, "UNAVAILABLE"
 		f.header.Set("Retry-After", "5")
 	}
 	return f
+}
+
+// loginHint says in a registry client's terms how to come in again. What an Authorizer says of a key that is missing may
+// be about headers, which nobody sets by hand here.
+func loginHint(e *model.Error) string {
+	const hint = "Log in (docker login, skopeo login) with any user name and an API key as the password."
+	if e.Code == model.CodeAuthMissing {
+		return "The registry needs an API key. " + hint
+	}
+	return e.Message + " " + hint
 }
 
 // The refusals of requests that distribution answers in another shape, with another status, or with too much.
@@ -94,7 +107,8 @@ func refuseBroken() *refusal {
 func refuseSlow() *refusal {
 	return &refusal{
 		status: http.StatusRequestTimeout, code: "SIZE_INVALID",
-		message: "The body came too slowly. Ask for the upload's status to see where it goes on.",
+		message: "The body stood still for too long. Ask for the upload's status to see where it goes on.",
+		header:  http.Header{"Connection": {"close"}}, // what is still to come could be anything
 	}
 }
 

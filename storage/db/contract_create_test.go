@@ -147,24 +147,6 @@ func testCreateQueueFull(t *testing.T, d *DB) {
 	require.NoError(t, err, "a running job frees its place")
 }
 
-func testCreateTagExists(t *testing.T, d *DB) {
-	first := create(t, d, newBuild(t, amd64))
-	for name, c := range map[string]struct {
-		repository, tag string
-		code            model.Code
-	}{
-		"own tag of a build":       {first.Image.Repository, "build-" + first.ID, model.CodeTagExists},
-		"in another repository":    {"other-main-image", "build-" + first.ID, ""},
-		"of no build":              {first.Image.Repository, "build-" + newID(t), ""},
-		"the ID without its start": {first.Image.Repository, first.ID, ""},
-	} {
-		b := newBuild(t, amd64)
-		b.Image.Repository, b.Image.Tag = c.repository, c.tag
-		_, _, err := d.CreateBuild(t.Context(), b, nil, 0)
-		require.Equal(t, c.code, model.CodeOf(err), name)
-	}
-}
-
 func testCreateRefuses(t *testing.T, d *DB) {
 	_, _, err := d.CreateBuild(t.Context(), newBuild(t), nil, 0)
 	requireCode(t, model.CodeInternal, err)

@@ -13,7 +13,6 @@ func runStoreContract(t *testing.T, open func(testing.TB) *DB) {
 		"create with an idempotency key":           testCreateIdempotent,
 		"an idempotency key is forgotten":          testIdempotencyForgotten,
 		"create refuses more than the queue bears": testCreateQueueFull,
-		"create refuses an immutable tag":          testCreateTagExists,
 		"create refuses what cannot be":            testCreateRefuses,
 		"create races end in one build":            testCreateRace,
 		"create bears any text":                    testCreateAnyText,

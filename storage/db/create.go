@@ -3,7 +3,6 @@ package db
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -17,8 +16,6 @@ const (
 	createTries = 4
 	// idempotencyLife is how long an idempotency key is remembered.
 	idempotencyLife = 24 * time.Hour
-	// ownTagPrefix and a build's ID are its immutable tag.
-	ownTagPrefix = "build-"
 )
 
 // keyRow is a row of idempotency_keys.
@@ -35,8 +32,7 @@ func (keyRow) TableName() string { return "idempotency_keys" }
 // CreateBuild records b and its jobs, all queued at attempt 1 and unpublished, in one transaction. In their place it
 // returns, with joined true, the build that was made under idem's key within the last day, or the one of the same
 // InputDigest that is in flight and that somebody still asks for, with one asker more. Errors: IDEMPOTENCY_KEY_REUSED,
-// TAG_EXISTS when the tag is the immutable one of a build of the repository, QUEUE_FULL when maxQueued (if above 0)
-// jobs wait already, STORAGE_FULL, UNAVAILABLE.
+// QUEUE_FULL when maxQueued (if above 0) jobs wait already, STORAGE_FULL, UNAVAILABLE.
 func (d *DB) CreateBuild(ctx context.Context, b model.Build, idem *model.Idempotency, maxQueued int) (build model.Build, joined bool, err error) {
 	for range createTries {
 		err = d.update(ctx, func(tx *gorm.DB) error {
@@ -62,9 +58,6 @@ func createBuild(tx *gorm.DB, b model.Build, idem *model.Idempotency, maxQueued 
 	if made != "" {
 		build, err := buildByID(tx, made)
 		return build, true, err
-	}
-	if err := checkTag(tx, b.Image.Repository, b.Image.Tag); err != nil {
-		return model.Build{}, false, err
 	}
 	f, err := join(tx, b.InputDigest)
 	joined := f != nil
@@ -109,24 +102,6 @@ func remember(tx *gorm.DB, idem *model.Idempotency, buildID string, now time.Tim
 		Columns:   []clause.Column{{Name: "id"}},
 		DoUpdates: clause.AssignmentColumns([]string{"request_digest", "build_id", "created"}),
 	}).Create(&row).Error
-}
-
-// checkTag refuses the immutable tag of another build. That holds for builds in any state: one that failed may have
-// published some of its platforms.
-func checkTag(tx *gorm.DB, repository, tag string) error {
-	id, own := strings.CutPrefix(tag, ownTagPrefix)
-	if !own {
-		return nil
-	}
-	var owner buildRow
-	err := tx.Select("id").Where("id = ? AND repository = ?", id, repository).Take(&owner).Error
-	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return model.FieldErrorf(model.CodeTagExists, "tag", "The tag %q belongs to build %s and never changes. Choose another tag.", tag, id)
 }
 
 // join adds an asker to the build in flight for the same inputs; it returns nil when there is none.
