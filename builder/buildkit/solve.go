@@ -133,18 +133,7 @@ func (c *Client) solve(ctx context.Context, s Solve, opt client.SolveOpt, emit f
 	trace := newTrace(s.Platform, emit)
 	traced := make(chan error, 1)
 	go func() {
-		var failed error
-		for st := range status {
-			if failed == nil {
-				if failed = trace.add(st); failed != nil {
-					stop(failed)
-				}
-			}
-		}
-		if failed == nil {
-			failed = trace.end()
-		}
-		traced <- failed
+		traced <- trace.follow(status, stop)
 	}()
 	resp, err := c.bk.Solve(ctx, nil, opt, status)
 	if logErr := <-traced; logErr != nil && err == nil {

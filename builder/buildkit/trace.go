@@ -21,6 +21,9 @@ const (
 // cached is what the log says of a step that was not run.
 const cached = "cached"
 
+// settleAfter is how long a step that has ended may be silent before it is said to have.
+const settleAfter = 200 * time.Millisecond
+
 // instruction matches the names of steps that make something: not [internal] ones, nor bases, which have digests.
 var instruction = regexp.MustCompile(`^\[[^\]]*\d+/\d+\] (?:[^F]|F[^R]|FR[^O]|FRO[^M])`)
 
@@ -29,6 +32,10 @@ type step struct {
 	name    string
 	started time.Time
 	ended   bool
+	failed  bool
+	wrote   time.Time // when it last wrote something, by our clock; zero when never
+	last    string    // what is said of its end, held back until its output has come in; empty when there is nothing
+	lastAt  time.Time
 	pending map[int][]byte // output after the last newline, by BuildKit's stream number
 	at      map[int]time.Time
 	tail    [][]byte // its last lines, for the error that it may end with
@@ -40,11 +47,42 @@ type trace struct {
 	platform string
 	emit     func(model.LogLine) error
 	steps    map[digest.Digest]*step
-	executed int // instructions that were run or copied anew
+	executed int     // instructions that were run or copied anew
+	closing  []*step // ended, and not yet said to be
 }
 
 func newTrace(platform string, emit func(model.LogLine) error) *trace {
 	return &trace{platform: platform, emit: emit, steps: map[digest.Digest]*step{}}
+}
+
+// follow adds everything that comes, until status is closed. After an error, which it gives to stop at once and returns
+// in the end, it only drains status.
+func (t *trace) follow(status <-chan *client.SolveStatus, stop func(error)) error {
+	tick := time.NewTicker(settleAfter / 2)
+	defer tick.Stop()
+	var failed error
+	for {
+		var err error
+		select {
+		case st, more := <-status:
+			switch {
+			case !more && failed == nil:
+				return t.end()
+			case !more:
+				return failed
+			case failed == nil:
+				err = t.add(st)
+			}
+		case <-tick.C:
+			if failed == nil {
+				err = t.settle()
+			}
+		}
+		if err != nil {
+			failed = err
+			stop(failed)
+		}
+	}
 }
 
 func (t *trace) add(st *client.SolveStatus) error {
@@ -98,28 +136,59 @@ func (t *trace) vertexEnded(v *client.Vertex) error {
 	if v.Completed == nil || s.ended {
 		return nil
 	}
-	s.ended = true
+	s.ended, s.lastAt = true, *v.Completed
 	if !v.Cached && instruction.MatchString(v.Name) {
 		t.executed++
 	}
+	switch {
+	case v.Error != "":
+		s.last, s.failed = "failed: "+v.Error, true
+	case v.Cached:
+		s.last = cached
+	default:
+		s.last = fmt.Sprintf("done in %.1fs", v.Completed.Sub(s.started).Seconds())
+	}
+	if s.wrote.IsZero() {
+		return t.close(s)
+	}
+	// BuildKit tells that a step has ended before it has passed on all that the step wrote.
+	s.wrote = time.Now()
+	t.closing = append(t.closing, s)
+	return nil
+}
+
+// settle closes the steps that have ended and from which nothing more has come for a moment.
+func (t *trace) settle() error {
+	var closing []*step
+	for _, s := range t.closing {
+		if time.Since(s.wrote) < settleAfter {
+			closing = append(closing, s)
+			continue
+		}
+		if err := t.close(s); err != nil {
+			return err
+		}
+	}
+	t.closing = closing
+	return nil
+}
+
+// close gives out what a step still holds and says how it ended.
+func (t *trace) close(s *step) error {
 	if err := t.flush(s); err != nil {
 		return err
 	}
-	if v.Error != "" {
-		return t.say(s, *v.Completed, "failed: %s", v.Error)
+	if !s.failed {
+		s.tail, s.tailLen = nil, 0
 	}
-	s.tail, s.tailLen = nil, 0
-	if v.Cached {
-		return t.say(s, *v.Completed, cached)
-	}
-	return t.say(s, *v.Completed, "done in %.1fs", v.Completed.Sub(s.started).Seconds())
+	return t.say(s, s.lastAt, "%s", s.last)
 }
 
 // output splits what a step wrote into lines. What has no newline yet waits for more, up to longestLine.
 func (t *trace) output(l *client.VertexLog) error {
 	s := t.step(l.Vertex)
 	buf := append(s.pending[l.Stream], l.Data...)
-	s.at[l.Stream] = l.Timestamp
+	s.at[l.Stream], s.wrote = l.Timestamp, time.Now()
 	for len(buf) > 0 {
 		i := bytes.IndexByte(buf, '\n')
 		switch {
@@ -142,8 +211,14 @@ func (t *trace) output(l *client.VertexLog) error {
 	return nil
 }
 
-// end gives out what unfinished steps still hold.
+// end closes every step and gives out what unfinished ones still hold.
 func (t *trace) end() error {
+	for _, s := range t.closing {
+		if err := t.close(s); err != nil {
+			return err
+		}
+	}
+	t.closing = nil
 	for _, s := range t.steps {
 		if err := t.flush(s); err != nil {
 			return err

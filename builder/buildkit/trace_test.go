@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/moby/buildkit/client"
@@ -57,7 +58,9 @@ func (r *recorder) vertex(t *testing.T, v *client.Vertex) {
 	require.NoError(t, r.add(&client.SolveStatus{Vertexes: []*client.Vertex{v}}))
 }
 
-func TestAStepsLifeInTheLog(t *testing.T) {
+func TestAStepsLifeInTheLog(t *testing.T) { synctest.Test(t, aStepsLifeInTheLog) } // its clock
+
+func aStepsLifeInTheLog(t *testing.T) {
 	r := newRecorder()
 	r.vertex(t, &client.Vertex{Digest: stepOne, Name: "[1/2] FROM busybox"}) // known, not started: says nothing
 	r.vertex(t, vertex(stepOne, "[1/2] FROM busybox", false))
@@ -66,6 +69,8 @@ func TestAStepsLifeInTheLog(t *testing.T) {
 	r.write(t, stepOne, 2, "err\n")
 	r.vertex(t, vertex(stepOne, "[1/2] FROM busybox", true))
 	r.vertex(t, vertex(stepOne, "[1/2] FROM busybox", true))
+	<-time.After(settleAfter)
+	require.NoError(t, r.settle())
 	cached := vertex(stepTwo, "[2/2] RUN true", true)
 	cached.Cached = true
 	r.vertex(t, cached)
@@ -196,12 +201,18 @@ func TestEveryByteOfEveryStreamComesOut(t *testing.T) {
 }
 
 func TestAStepThatEndsGivesOutWhatItHolds(t *testing.T) {
+	synctest.Test(t, aStepThatEndsGivesOutWhatItHolds)
+} // its clock
+
+func aStepThatEndsGivesOutWhatItHolds(t *testing.T) {
 	r := newRecorder()
 	r.vertex(t, vertex(stepOne, "one", false))
 	r.write(t, stepOne, 1, "prompt> ")
 	failed := vertex(stepOne, "one", true)
 	failed.Error = "exit code: 1"
 	r.vertex(t, failed)
+	<-time.After(settleAfter)
+	require.NoError(t, r.settle())
 	require.Len(t, r.lines, 3)
 	require.Equal(t, "prompt> ", string(r.lines[1].Text))
 	require.True(t, r.lines[1].Partial)
@@ -229,7 +240,26 @@ func TestTheTailOfAStepIsBounded(t *testing.T) {
 	require.Equal(t, size(r.steps[stepOne]), r.steps[stepOne].tailLen)
 	require.True(t, bytes.HasSuffix(bytes.Join(r.steps[stepOne].tail, nil), []byte("the end")))
 	r.vertex(t, vertex(stepOne, "one", true))
+	require.NoError(t, r.end())
 	require.Empty(t, r.steps[stepOne].tail)
+}
+
+// BuildKit tells of a step's end before it has passed on all of its output: no line is torn by that, and the end is told
+// last.
+func TestOutputThatComesAfterTheEndIsWhole(t *testing.T) {
+	r := newRecorder()
+	r.vertex(t, vertex(stepOne, "one", false))
+	r.write(t, stepOne, 1, "whole\nhalf a")
+	r.vertex(t, vertex(stepOne, "one", true))
+	require.NoError(t, r.settle())
+	r.write(t, stepOne, 1, " line\n")
+	require.NoError(t, r.end())
+	var got []string
+	for _, l := range r.lines {
+		require.False(t, l.Partial)
+		got = append(got, string(l.Text))
+	}
+	require.Equal(t, []string{"started", "whole", "half a line", "done in 1.5s"}, got)
 }
 
 func TestALogThatCannotBeTakenStopsTheTrace(t *testing.T) {

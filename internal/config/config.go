@@ -91,6 +91,7 @@ type Config struct {
 	MinFreeMiB int64 `env:"COOPER_MIN_FREE_MIB" envDefault:"512"`
 
 	// Hosts, host:port or networks that builds may fetch from although they are private or speak plain HTTP, comma list.
+	// A private registry's token and blob hosts count too. COOPER_BUILD_ALLOW_NETWORKS and the environment's proxies are open anyway.
 	SourceAllow []string `env:"COOPER_SOURCE_ALLOW"`
 	// Hosts, host:port or networks that builds may never fetch from, comma list.
 	SourceDeny []string `env:"COOPER_SOURCE_DENY"`
