@@ -120,6 +120,13 @@ func TestGate(t *testing.T) {
 	require.ErrorAs(t, err, &limited)
 	require.Equal(t, 100*time.Millisecond, limited.RetryAfter().Round(time.Millisecond))
 
+	for name, unclear := range map[string]http.Header{
+		"two keys":  {"X-Api-Key": {adminKey, adminKey}},
+		"empty key": {"X-Api-Key": {""}, "Authorization": {"Bearer " + adminKey}},
+	} {
+		require.Equal(t, model.CodeRateLimited, model.CodeOf(enter(unclear)), "%s: an attempt like any other, from a blocked address", name)
+	}
+
 	r := http.Request{Header: http.Header{}}
 	r.SetBasicAuth(k.ServerCredentials())
 	for range 100 {

@@ -18,7 +18,7 @@ type Store interface {
 	// the same InputDigest is in flight, that one gets one asker more and is returned with joined true, and nothing else
 	// is written. With idem, the key is recorded in the same transaction; a key seen before returns the build made
 	// under it (joined true, askers unchanged), or IDEMPOTENCY_KEY_REUSED when the request differed. When maxQueued
-	// jobs are queued already, QUEUE_FULL. When a live build's immutable tag is b's tag, TAG_EXISTS.
+	// jobs are queued already, QUEUE_FULL.
 	CreateBuild(ctx context.Context, b model.Build, idem *model.Idempotency, maxQueued int) (build model.Build, joined bool, err error)
 	// Build returns the build with its jobs and its Dockerfile.
 	Build(ctx context.Context, id string) (model.Build, error)

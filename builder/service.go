@@ -63,7 +63,6 @@ type Service struct {
 	tags    *keyedLock
 	metrics *metrics
 	pauses  *pauses
-	kick    chan struct{} // asks the sweep to run now
 	// kickLogs asks for logs to be stored now.
 	kickLogs chan struct{}
 	// background is for work that outlives the request that began it.
@@ -76,7 +75,7 @@ func New(c Config) *Service {
 	_, _ = rand.Read(key) // crypto/rand never fails
 	s := &Service{
 		Config: c, watch: newWatch(), workers: newWorkers(time.Now(), c.Node), secrets: newSecretBox(key), tags: newKeyedLock(),
-		pauses: newPauses(), kick: make(chan struct{}, 1), kickLogs: make(chan struct{}, 1),
+		pauses: newPauses(), kickLogs: make(chan struct{}, 1),
 	}
 	s.metrics = newMetrics(s)
 	return s
@@ -112,15 +111,10 @@ func (s *Service) Run(ctx context.Context) error {
 	return nil
 }
 
-// sweepSoon asks for a sweep now instead of at its next turn.
-func (s *Service) sweepSoon() { ask(s.kick) }
-
 // storeLogsSoon asks for the logs of jobs that ended to be stored now.
-func (s *Service) storeLogsSoon() { ask(s.kickLogs) }
-
-func ask(c chan<- struct{}) {
+func (s *Service) storeLogsSoon() {
 	select {
-	case c <- struct{}{}:
+	case s.kickLogs <- struct{}{}:
 	default:
 	}
 }

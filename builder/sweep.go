@@ -44,7 +44,6 @@ func (s *Service) sweepLoop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-s.kick:
 		}
 	}
 }

@@ -71,7 +71,11 @@ type visit struct {
 func (s *Server) account(ctx context.Context, v visit) {
 	method := knownMethod(v.method)
 	s.metrics.count(v.route, method, v.status, v.took)
-	s.log.LogAttrs(ctx, slog.LevelInfo, "request",
+	level := slog.LevelInfo
+	if v.route == registryRoute && v.status < http.StatusInternalServerError {
+		level = slog.LevelDebug // a pull or push is dozens of them
+	}
+	s.log.LogAttrs(ctx, level, "request",
 		slog.String("method", method), slog.String("route", v.route), slog.Int("status", v.status),
 		slog.Float64("ms", float64(v.took.Microseconds())/1000), slog.Int64("bytes", v.bytes),
 		slog.String("requestId", v.requestID), slog.String("keyId", v.keyID))

@@ -154,6 +154,10 @@ func (f *fakeImages) Images(_ context.Context, filter model.ImageFilter) ([]mode
 
 func (*fakeImages) Name(repository, tag string) string { return "localhost/" + repository + ":" + tag }
 
+func (*fakeImages) BuildName(repository, buildID string) string {
+	return "localhost/" + repository + ":build-" + buildID
+}
+
 type fakeLogs struct {
 	follow func(ctx context.Context, q model.LogQuery, f func(model.LogLine) error) error
 }
@@ -165,16 +169,29 @@ func (f *fakeLogs) Follow(ctx context.Context, _ string, q model.LogQuery, each 
 	return f.follow(ctx, q, each)
 }
 
-// fakeAuth knows two keys.
+// fakeAuth knows two keys, which it takes from X-API-Key alone. It keeps the addresses that it was told.
 type fakeAuth struct {
 	mu      sync.Mutex
-	failed  int
-	blocked bool
+	from    []string
 	limited bool
 }
 
-func (*fakeAuth) Authenticate(_ context.Context, key string) (Principal, error) {
-	switch key {
+type tooOften struct{ error }
+
+func (tooOften) RetryAfter() time.Duration { return 1500 * time.Millisecond }
+
+func (e tooOften) Unwrap() error { return e.error }
+
+func (f *fakeAuth) Enter(_ context.Context, h http.Header, clientIP string) (Principal, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.from = append(f.from, clientIP)
+	if f.limited {
+		return Principal{}, tooOften{model.Errorf(model.CodeRateLimited, "Too often.")}
+	}
+	switch h.Get("X-API-Key") {
+	case "":
+		return Principal{}, model.Errorf(model.CodeAuthMissing, "A key is needed.")
 	case fullKey:
 		return Principal{KeyID: "full", Scopes: []string{"admin"}}, nil
 	case readKey:
@@ -184,15 +201,6 @@ func (*fakeAuth) Authenticate(_ context.Context, key string) (Principal, error) 
 	}
 	return Principal{}, model.Errorf(model.CodeAuthInvalid, "The key is not known.")
 }
-
-func (f *fakeAuth) Failed(string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.failed++
-}
-
-func (f *fakeAuth) Blocked(string) (time.Duration, bool) { return 1500 * time.Millisecond, f.blocked }
-func (f *fakeAuth) Allow(string) (time.Duration, bool)   { return 3 * time.Second, !f.limited }
 
 type fakeHealth []model.Readiness
 
@@ -233,7 +241,7 @@ func serve(t *testing.T, change ...func(*Config)) *api {
 	a := &api{builds: &fakeBuilds{}, images: &fakeImages{}, logs: &fakeLogs{}, auth: &fakeAuth{}, log: &lockedBuffer{}}
 	cfg := Config{
 		Builds: a.builds, Images: a.images, Logs: a.logs, Auth: a.auth, Health: fakeHealth{{Part: "database", Ready: true}},
-		Log: slog.New(slog.NewJSONHandler(a.log, nil)), Version: "v0.0.1",
+		Log: slog.New(slog.NewJSONHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "v0.0.1",
 	}
 	for _, f := range change {
 		f(&cfg)

@@ -23,6 +23,7 @@ import (
 //	@Description	A secret is given as `secret` with `ID=VALUE`, or as a file in a part that is named `secret.ID`.
 //	@Description
 //	@Description	The same may be sent as `application/json`, an object of at most 4 MiB and without an uploaded context:
+//	@Description
 //	@Description	```json
 //	@Description	{
 //	@Description	"component": "shop", "branch": "main", "tag": "1.2",
@@ -32,6 +33,7 @@ import (
 //	@Description	"noCache": false, "publish": "all", "compression": "gzip", "timeout": "30m"
 //	@Description	}
 //	@Description	```
+//	@Description
 //	@Description	| Field | Value |
 //	@Description	| --- | --- |
 //	@Description	| `dockerfile` | string, required: the Dockerfile's text, at most 1 MiB |

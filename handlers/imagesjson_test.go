@@ -80,7 +80,7 @@ func TestPostJSONRefuses(t *testing.T) {
 		"no dockerfile":       {`{"component":"x"}`, 422, model.CodeDockerfileRequired, "dockerfile", ""},
 		"NUL":                 {`{"component":"a\u0000b"}`, 422, model.CodeFieldInvalidChar, "component", ""},
 		"NUL in list":         {`{"label":["a\u0000"]}`, 422, model.CodeFieldInvalidChar, "label", ""},
-		"NUL in object":       {`{"labels":{"a\u0000":"b"}}`, 422, model.CodeFieldInvalidChar, "label", ""},
+		"NUL in object":       {`{"labels":{"a\u0000":"b"}}`, 422, model.CodeFieldInvalidChar, "labels", ""},
 		"NUL in dockerfile":   {`{"dockerfile":"FROM x\u0000"}`, 422, model.CodeFieldInvalidChar, "dockerfile", ""},
 		"not UTF-8":           {"{\"component\":\"\xc3\x28\"}", 422, model.CodeFieldInvalidChar, "component", ""},
 		"dockerfile bytes":    {"{\"dockerfile\":\"\xc3\x28\"}", 422, model.CodeDockerfileEncoding, "dockerfile", ""},
@@ -132,6 +132,25 @@ func TestPostRefusesHeaders(t *testing.T) {
 			made, dropped := a.builds.drafted()
 			require.Equal(t, made, dropped)
 		})
+	}
+}
+
+// TestServiceErrorsNameTheFieldAsItWasSent holds that somebody who sent buildArgs is not told of a buildArg.
+func TestServiceErrorsNameTheFieldAsItWasSent(t *testing.T) {
+	for body, want := range map[string]string{
+		`"buildArgs":{"A":"1"}`:                    "buildArgs",
+		`"buildArg":["A=1"]`:                       "buildArg",
+		`"buildArgs":{"A":"1"},"buildArg":["B=1"]`: "buildArg",
+		`"buildArg":["B=1"],"buildArgs":{"A":"1"}`: "buildArg",
+		`"labels":{"A":"1"}`:                       "buildArg",
+	} {
+		a := serve(t)
+		a.builds.submit = func(model.ImageRequest) (model.Submission, error) {
+			return model.Submission{}, model.FieldErrorf(model.CodeBuildArgInvalid, "buildArg", "No.")
+		}
+		got := a.postJSON(t, `{"dockerfile":"FROM scratch",`+body+`}`)
+		got.requireCode(t, http.StatusUnprocessableEntity, model.CodeBuildArgInvalid)
+		require.Equal(t, want, got.json(t)["field"], body)
 	}
 }
 

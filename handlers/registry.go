@@ -21,10 +21,10 @@ func (s *Server) serveRegistry(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Request-Id", v.requestID)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", apiPolicy) // somebody may have pushed a page
-	start, out := time.Now(), newStallGuard(w, s.cfg.WriteStall)
+	ctx, start, out := r.Context(), time.Now(), newStallGuard(w, s.cfg.WriteStall)
 	defer func() { // also for a panic, which net/http logs before it breaks the connection off
 		v.bytes, v.took = out.bytes, time.Since(start)
-		s.account(r.Context(), v)
+		s.account(ctx, v)
 	}()
 	s.cfg.Registry.ServeHTTP(out, r)
 	v.status = out.answered()
@@ -53,7 +53,8 @@ func (g *stallGuard) WriteHeader(status int) {
 	g.ResponseWriter.WriteHeader(status)
 }
 
-// Write moves the deadline on. The last one stays, for what net/http still holds when the handler has returned.
+// Write moves the deadline on. The last one stays, for what net/http still sends when the handler has returned; after
+// that net/http takes it off the connection.
 func (g *stallGuard) Write(p []byte) (int, error) {
 	if now := time.Now(); now.Sub(g.set) > g.stall/16 {
 		g.set = now

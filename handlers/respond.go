@@ -115,7 +115,8 @@ func (s *Server) respond(c *gin.Context, status int, body any) {
 		c.Status(http.StatusInternalServerError)
 		return
 	}
-	// It stays set, since net/http sends the end of the answer when the handler has returned. Recorders have none.
+	// It stays, since net/http sends the end of the answer when the handler has returned, and takes it off the connection
+	// then. Recorders have none.
 	_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(s.cfg.WriteStall))
 	c.Header("Content-Type", "application/json")
 	c.Header("Content-Length", strconv.Itoa(b.Len()))

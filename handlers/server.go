@@ -121,7 +121,6 @@ func (s *Server) buildRouter() error {
 // copied: net/http must find its own body in the one it made, or it reads what a client holds back until it is told to
 // continue.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the last answer on the connection left its own
 	own := *r
 	if r.ContentLength != 0 && r.Body != nil {
 		own.Body = guardBody(w, r.Body, s.cfg.BodyStall)

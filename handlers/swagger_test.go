@@ -26,11 +26,12 @@ type document struct {
 }
 
 type operation struct {
-	Summary    string
-	Consumes   []string
-	Security   []map[string][]string
-	Parameters []struct{ Name, In, Type, CollectionFormat string }
-	Responses  map[string]struct{ Description string }
+	Summary     string
+	Description string
+	Consumes    []string
+	Security    []map[string][]string
+	Parameters  []struct{ Name, In, Type, CollectionFormat string }
+	Responses   map[string]struct{ Description string }
 }
 
 func openAPI(t *testing.T, a *api) document {
@@ -108,6 +109,18 @@ func TestDocumentHasEveryParameter(t *testing.T) {
 			require.Equal(t, "multi", p.CollectionFormat, p.Name)
 		}
 	}
+	var headers []string
+	for _, p := range post.Parameters {
+		if p.In == "header" {
+			headers = append(headers, p.Name)
+		}
+	}
+	require.ElementsMatch(t, []string{
+		"Prefer", "Idempotency-Key", "linux_username", "X-Linux-Username", "github_username", "X-Github-Username",
+	}, headers)
+	for _, name := range imageJSONNames() {
+		require.Contains(t, post.Description, "`"+name+"`", "the JSON form's fields are described")
+	}
 	want := slices.DeleteFunc(imageFieldNames(), func(s string) bool { return s == "secret.ID" })
 	require.ElementsMatch(t, want, fields)
 	for path, call := range map[string]string{base + "/builds": "/builds", base + "/images": "/images", base + "/image": "/image"} {
@@ -121,6 +134,20 @@ func TestDocumentHasEveryParameter(t *testing.T) {
 		}
 		require.ElementsMatch(t, allowed, documented, path)
 	}
+}
+
+// TestDocumentedJSONWorks sends the description's example.
+func TestDocumentedJSONWorks(t *testing.T) {
+	a := serve(t)
+	text := openAPI(t, a).Paths[base+"/images"]["post"].Description
+	_, example, _ := strings.Cut(text, "```json\n")
+	example, _, found := strings.Cut(example, "```")
+	require.True(t, found, text)
+	got := a.postJSON(t, example)
+	require.Equal(t, http.StatusAccepted, got.StatusCode, string(got.body))
+	r := a.builds.request(t)
+	require.Equal(t, []string{"VERSION=1.2"}, r.BuildArgs)
+	require.Equal(t, []string{"linux/amd64", "arm64"}, r.Architectures)
 }
 
 func TestSwaggerUIServesItsFilesOnly(t *testing.T) {

@@ -641,7 +641,7 @@ const docTemplate = `{
                 ]
             },
             "post": {
-                "description": "Queues a build of the Dockerfile for each architecture and answers 202 at once. With ` + "`" + `Prefer: wait=N` + "`" + ` it waits up to N\nseconds for the outcome and answers 200 with it, also when the build failed: look at ` + "`" + `status` + "`" + `.\n\nAn equal request that is in flight is joined: both get the same ` + "`" + `buildId` + "`" + `, and ` + "`" + `joined` + "`" + ` is true.\nA secret is given as ` + "`" + `secret` + "`" + ` with ` + "`" + `ID=VALUE` + "`" + `, or as a file in a part that is named ` + "`" + `secret.ID` + "`" + `.\n\nThe same may be sent as ` + "`" + `application/json` + "`" + `, of at most 4 MiB and without an uploaded context:\n` + "`" + `{\"component\": \"shop\", \"dockerfile\": \"FROM scratch\\nCOPY \u003c\u003cEOF /hello\\nhi\\nEOF\\n\", \"architecture\": [\"linux/amd64\", \"arm64\"], \"buildArgs\": {\"VERSION\": \"1.2\"}}` + "`" + `.\nThere ` + "`" + `architecture` + "`" + ` is a string or a list, ` + "`" + `buildArg` + "`" + `, ` + "`" + `label` + "`" + ` and ` + "`" + `secret` + "`" + ` are lists of ` + "`" + `K=V` + "`" + `, and ` + "`" + `buildArgs` + "`" + `, ` + "`" + `labels` + "`" + `\nand ` + "`" + `secrets` + "`" + ` are objects.",
+                "description": "Queues a build of the Dockerfile for each architecture and answers 202 at once. With ` + "`" + `Prefer: wait=N` + "`" + ` it waits up to N\nseconds for the outcome and answers 200 with it, also when the build failed: look at ` + "`" + `status` + "`" + `.\n\nAn equal request that is in flight is joined: both get the same ` + "`" + `buildId` + "`" + `, and ` + "`" + `joined` + "`" + ` is true.\nA secret is given as ` + "`" + `secret` + "`" + ` with ` + "`" + `ID=VALUE` + "`" + `, or as a file in a part that is named ` + "`" + `secret.ID` + "`" + `.\n\nThe same may be sent as ` + "`" + `application/json` + "`" + `, an object of at most 4 MiB and without an uploaded context:\n\n` + "`" + `` + "`" + `` + "`" + `json\n{\n\"component\": \"shop\", \"branch\": \"main\", \"tag\": \"1.2\",\n\"dockerfile\": \"FROM scratch\\nCOPY \u003c\u003cEOF /hello\\nhi\\nEOF\\n\",\n\"architecture\": [\"linux/amd64\", \"arm64\"],\n\"buildArgs\": {\"VERSION\": \"1.2\"}, \"labels\": {\"org.example.team\": \"shop\"}, \"secrets\": {\"token\": \"s3cr3t\"},\n\"noCache\": false, \"publish\": \"all\", \"compression\": \"gzip\", \"timeout\": \"30m\"\n}\n` + "`" + `` + "`" + `` + "`" + `\n\n| Field | Value |\n| --- | --- |\n| ` + "`" + `dockerfile` + "`" + ` | string, required: the Dockerfile's text, at most 1 MiB |\n| ` + "`" + `component` + "`" + ` | string, required |\n| ` + "`" + `branch` + "`" + `, ` + "`" + `tag` + "`" + `, ` + "`" + `target` + "`" + `, ` + "`" + `contextUrl` + "`" + `, ` + "`" + `compression` + "`" + `, ` + "`" + `publish` + "`" + `, ` + "`" + `timeout` + "`" + ` | string, as in the form |\n| ` + "`" + `architecture` + "`" + ` | string, which may be a comma list, or a list of strings |\n| ` + "`" + `noCache` + "`" + ` | boolean |\n| ` + "`" + `buildArgs` + "`" + `, ` + "`" + `labels` + "`" + `, ` + "`" + `secrets` + "`" + ` | object of strings: ` + "`" + `{\"NAME\": \"VALUE\"}` + "`" + ` |\n| ` + "`" + `buildArg` + "`" + `, ` + "`" + `label` + "`" + `, ` + "`" + `secret` + "`" + ` | list of strings: ` + "`" + `[\"NAME=VALUE\"]` + "`" + `, the form's way to say the same |\n\nAn unknown field, one that is given twice, and a value of another type are refused.",
                 "consumes": [
                     "multipart/form-data"
                 ],
@@ -694,7 +694,7 @@ const docTemplate = `{
                         },
                         "collectionFormat": "multi",
                         "example": "linux/amd64",
-                        "description": "Platforms or names of OS environments; the server's own when left out",
+                        "description": "Platforms, such as linux/arm64, arm64 or aarch64, one a value or as a comma list; the server's own when left out",
                         "name": "architecture",
                         "in": "formData"
                     },
@@ -788,14 +788,26 @@ const docTemplate = `{
                     },
                     {
                         "type": "string",
-                        "description": "Who asks; X-Linux-Username means the same",
+                        "description": "Linux user who asks: recorded and shown, and no proof of anything",
                         "name": "linux_username",
                         "in": "header"
                     },
                     {
                         "type": "string",
-                        "description": "Who asks; X-Github-Username means the same",
+                        "description": "The same, for proxies that drop headers with underscores",
+                        "name": "X-Linux-Username",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "GitHub user who asks: recorded and shown, and no proof of anything",
                         "name": "github_username",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "The same, for proxies that drop headers with underscores",
+                        "name": "X-Github-Username",
                         "in": "header"
                     }
                 ],
@@ -1491,19 +1503,19 @@ const docTemplate = `{
             "properties": {
                 "build": {
                     "type": "string",
-                    "example": "/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"
+                    "example": "http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"
                 },
                 "cancel": {
                     "type": "string",
-                    "example": "/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/cancel"
+                    "example": "http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/cancel"
                 },
                 "image": {
                     "type": "string",
-                    "example": "/api/v1/image?branch=main\u0026component=shop\u0026tag=latest"
+                    "example": "http://127.0.0.1:8080/api/v1/image?branch=main\u0026component=shop\u0026tag=latest"
                 },
                 "logs": {
                     "type": "string",
-                    "example": "/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/logs"
+                    "example": "http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/logs"
                 }
             }
         },
@@ -1787,6 +1799,7 @@ const docTemplate = `{
                 "BUILDER_UNAVAILABLE",
                 "WORKER_LOST",
                 "NO_WORKER_FOR_PLATFORM",
+                "JOB_EXPIRED",
                 "PUSH_FAILED",
                 "CANCELED",
                 "LEASE_LOST",
@@ -1888,6 +1901,7 @@ const docTemplate = `{
                 "CodeBuilderUnavailable",
                 "CodeWorkerLost",
                 "CodeNoWorkerForPlatform",
+                "CodeJobExpired",
                 "CodePushFailed",
                 "CodeCanceled",
                 "CodeLeaseLost",
@@ -1982,7 +1996,7 @@ const docTemplate = `{
     },
     "securityDefinitions": {
         "ApiKeyAuth": {
-            "description": "An API key. ` + "`" + `Authorization: Bearer KEY` + "`" + ` means the same.",
+            "description": "An API key. ` + "`" + `Authorization: Bearer KEY` + "`" + ` means the same, and so does HTTP Basic with any user name and the key as the password, as in ` + "`" + `curl -u any:KEY` + "`" + `.",
             "type": "apiKey",
             "name": "X-API-Key",
             "in": "header"

@@ -17,7 +17,7 @@ import (
 // Rows B1 to B22: what any endpoint may get.
 func TestHostileRequestsToAnyEndpoint(t *testing.T) {
 	g := startGauntlet(t, nil)
-	stalled := stall(t, g.host)
+	stalled, stalledPush := stall(t, g.host, stalledPost), stall(t, g.host, g.stalledPatch(t))
 	older := g.succeeds(t, tiny, "component", "older")
 	g.succeeds(t, tiny, "component", "newer")
 
@@ -55,6 +55,14 @@ func TestHostileRequestsToAnyEndpoint(t *testing.T) {
 		require.Equal(t, http.StatusRequestTimeout, r.status, "%s", r.raw)
 		require.Equal(t, "BODY_TIMEOUT", r.str("code"), "%s", r.raw)
 	})
+	t.Run("B16 a push that stands still", func(t *testing.T) {
+		r := stalledPush(t)
+		g.discreet(t, r)
+		require.Equal(t, http.StatusRequestTimeout, r.status, "%s", r.raw)
+		require.Contains(t, string(r.raw), `"errors":[{"code":"SIZE_INVALID"`)
+		require.Contains(t, g.log.String(), "method=PATCH route=/v2/* status=408")
+		require.Contains(t, string(g.get("/metrics").raw), `cooper_http_requests_total{code="408",method="PATCH",route="/v2/*"} 1`)
+	})
 	require.Equal(t, "older", g.get("/api/v1/builds/"+older.str("buildId")).str("component"), "the server works as before")
 	g.leavesNothing(t)
 }
@@ -83,7 +91,7 @@ func keyTrials(g *gauntlet) []trial {
 	line := "GET /api/v1/builds HTTP/1.1\r\nHost: x\r\n"
 	return []trial{
 		{name: "B1 no key", send: with(http.Header{}), status: 401, code: "AUTH_MISSING"},
-		{name: "B1 a scheme without a key", send: with(http.Header{"Authorization": {"Basic"}}), status: 401, code: "AUTH_MISSING"},
+		{name: "B1 a scheme without a key", send: with(http.Header{"Authorization": {"Basic"}}), status: 401, code: "AUTH_INVALID"},
 		{name: "B2 empty", send: with(bearer("")), status: 401, code: "AUTH_INVALID"},
 		{name: "B2 10 KB", send: with(bearer(strings.Repeat("k", 10<<10))), status: 401, code: "AUTH_INVALID"},
 		{name: "B2 a newline behind it", send: raw(line + "Authorization: Bearer wrong\n\r\n"), status: 401, code: "AUTH_INVALID"},
@@ -269,13 +277,24 @@ func tryHugeBody(t *testing.T, g *gauntlet) {
 	}
 }
 
-// stall sends ten bytes of a body and then nothing. The function that it returns waits for the answer, which comes within
-// the 30 s that a body may stand still.
-func stall(t *testing.T, host string) func(*testing.T) reply {
+// stalledPost is a request with ten bytes of its body.
+const stalledPost = "POST " + imagesPath + " HTTP/1.1\r\nHost: x\r\nX-API-Key: " + testKey + "\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"componen"
+
+// stalledPatch is a push to the registry with three bytes of its blob.
+func (g *gauntlet) stalledPatch(t *testing.T) string {
+	t.Helper()
+	began := g.in(t).call(http.MethodPost, "/v2/stalled/blobs/uploads/", nil, nil)
+	require.Equal(t, http.StatusAccepted, began.status, "%s", began.raw)
+	return "PATCH " + began.header.Get("Location") + " HTTP/1.1\r\nHost: x\r\nX-API-Key: " + testKey + "\r\nContent-Length: 100\r\n\r\nabc"
+}
+
+// stall sends a request whose body is not whole, and then nothing. The function that it returns waits for the answer,
+// which comes within the 30 s that a body may stand still.
+func stall(t *testing.T, host, request string) func(*testing.T) reply {
 	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", host)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() })
-	_, err = io.WriteString(c, "POST "+imagesPath+" HTTP/1.1\r\nHost: x\r\nX-API-Key: "+testKey+"\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"componen")
+	_, err = io.WriteString(c, request)
 	require.NoError(t, err)
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(35*time.Second)))
 	return func(t *testing.T) reply {

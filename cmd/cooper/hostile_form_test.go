@@ -187,7 +187,7 @@ func valueTrials() []trial {
 	for i := range 10_000 {
 		fmt.Fprintf(&many, `,"A%d":"1"`, i)
 	}
-	refused("B37 10,000", "BUILD_ARG_INVALID", "buildArg", postingJSON(`{"component":"hostile","dockerfile":"FROM scratch","buildArgs":{`+many.String()[1:]+`}}`))
+	refused("B37 10,000", "BUILD_ARG_INVALID", "buildArgs", postingJSON(`{"component":"hostile","dockerfile":"FROM scratch","buildArgs":{`+many.String()[1:]+`}}`))
 	refused("B37 an equals sign in a name", "BUILD_ARG_INVALID", "buildArgs", postingJSON(`{"component":"hostile","dockerfile":"FROM scratch","buildArgs":{"A=B":"1"}}`))
 	refused("B37 twice", "BUILD_ARG_INVALID", "buildArg", posting(tiny, "buildArg", "A=1", "buildArg", "A=2"))
 	for _, timeout := range []string{"-1", "0", "5y", "-1s", "0s", "1", "abc", "1e9h", "13h", "999ms", "NaN", "∞"} {

@@ -181,7 +181,7 @@ func (s *server) openBuilder(context.Context) error {
 	sources := buildSources{policy: policy, trusted: s.trustedRegistry}
 	s.service = builder.New(builder.Config{
 		Store: s.db, Queue: s.queue, Logs: logStore{s.logs}, Inputs: s.inputs, Registry: s.registry, Names: registry.Names{},
-		Sources: sources, Git: gitSource{s.git}, Log: s.log.With("part", "builder"), Node: node,
+		Sources: sources, Git: gitSource{s.git}, Log: s.log.With("part", "builder"), Node: node, Room: s.room,
 		Limits: builder.Limits{
 			QueuedJobs: s.cfg.QueueLimit, QueueTimeout: s.cfg.QueueTimeout, Timeout: s.cfg.BuildTimeout,
 			TimeoutMax: s.cfg.BuildTimeoutMax, Compression: model.Compression(s.cfg.Compression),

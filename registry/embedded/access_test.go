@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -39,6 +40,8 @@ func TestRefusals(t *testing.T) {
 			} {
 				resp, body := s.do(method, path, c.key, nil)
 				s.requireRefused(resp, body, c.status, c.code)
+				require.Equal(t, c.status == http.StatusUnauthorized, strings.Contains(body, "any user name and an API key as the password"), body)
+				require.NotContains(t, body, "header")
 				for name := range c.header {
 					require.Equal(t, c.header[name], resp.Header[name], path)
 				}

@@ -43,6 +43,8 @@ type site struct {
 	host string
 	root string
 	log  *safeBuffer
+
+	handler http.Handler
 }
 
 // door is an Authorizer with a fixed list of keys.
@@ -84,17 +86,23 @@ func (door) Authorize(_ context.Context, r *http.Request, access []embedded.Acce
 
 func serve(t testing.TB) *site { return serveAt(t, filepath.Join(t.TempDir(), "registry")) }
 
-func serveAt(t testing.TB, root string) *site {
+// serveAt starts a registry; change may adjust its configuration.
+func serveAt(t testing.TB, root string, change ...func(*embedded.Config)) *site {
 	t.Helper()
 	s := &site{t: t, root: root, log: &safeBuffer{}}
-	reg, err := embedded.New(embedded.Config{
+	cfg := embedded.Config{
 		Root:       root,
 		Authorizer: door{},
 		Immutable:  func(_, tag, user string) bool { return strings.HasPrefix(tag, "build-") && user != "server" },
 		Log:        slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	reg, err := embedded.New(cfg)
 	require.NoError(t, err)
-	srv := httptest.NewServer(reg.Handler())
+	s.handler = reg.Handler()
+	srv := httptest.NewServer(s.handler)
 	t.Cleanup(func() {
 		srv.Close()
 		require.NoError(t, reg.Close())
