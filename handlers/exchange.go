@@ -72,13 +72,19 @@ func (s *Server) account(ctx context.Context, v visit) {
 	method := knownMethod(v.method)
 	s.metrics.count(v.route, method, v.status, v.took)
 	level := slog.LevelInfo
-	if v.route == registryRoute && v.status < http.StatusInternalServerError {
+	if v.route == registryRoute && ordinary(v.status) {
 		level = slog.LevelDebug // a pull or push is dozens of them
 	}
 	s.log.LogAttrs(ctx, level, "request",
 		slog.String("method", method), slog.String("route", v.route), slog.Int("status", v.status),
 		slog.Float64("ms", float64(v.took.Microseconds())/1000), slog.Int64("bytes", v.bytes),
 		slog.String("requestId", v.requestID), slog.String("keyId", v.keyID))
+}
+
+// ordinary reports whether a registry answers so in every pull and push: before clients log in, and when they ask
+// whether something is there already.
+func ordinary(status int) bool {
+	return status < http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusNotFound
 }
 
 // recoverPanic answers a handler's panic with INTERNAL and logs the stack, which the client does not see.
