@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 
@@ -33,18 +34,28 @@ func (s *Service) claim(ctx context.Context, c model.Claim) (model.Grant, error)
 	if len(b.Image.SecretIDs) > 0 && g.Secrets == nil {
 		return model.Grant{}, s.secretsLost(ctx, b, c)
 	}
-	if c.Attempt > 1 { // an attempt before may have left lines
-		if g.NextSeq, err = s.Queue.NextSeq(ctx, c.JobID); err != nil {
-			return model.Grant{}, err
+	if err := s.complete(ctx, b, &g); err != nil {
+		// The job runs by the database, and nobody is going to run it.
+		e := model.AsError(err)
+		return model.Grant{}, errors.Join(err, s.again(ctx, job, &model.Failure{Code: e.Code, Message: e.Message}))
+	}
+	return g, nil
+}
+
+// complete adds to a grant what has to be asked of others.
+func (s *Service) complete(ctx context.Context, b model.Build, g *model.Grant) (err error) {
+	if g.Attempt > 1 { // an attempt before may have left lines
+		if g.NextSeq, err = s.Queue.NextSeq(ctx, g.JobID); err != nil {
+			return err
 		}
 	}
 	if g.Push, err = s.Registry.Push(b.Image.Repository, b.Image.Timeout+pushGrace); err != nil {
-		return model.Grant{}, err
+		return err
 	}
-	g.Previous, g.PreviousID = s.previous(ctx, b, job.Platform)
+	g.Previous, g.PreviousID = s.previous(ctx, b, g.Platform)
 	g.Image.Labels = facts(b)
 	maps.Copy(g.Image.Labels, b.Image.Labels)
-	return g, nil
+	return nil
 }
 
 // previous returns what an equal request made of the platform, when the tag still has it and the registry too.

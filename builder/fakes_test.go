@@ -89,7 +89,7 @@ func (r *memoryRegistry) Digest(_ context.Context, repository, tag string) (stri
 }
 
 func (r *memoryRegistry) Push(repository string, _ time.Duration) (model.Push, error) {
-	return model.Push{Repository: "registry/" + repository}, nil
+	return model.Push{Repository: "registry/" + repository}, r.failing
 }
 
 func (r *memoryRegistry) Name(repository, tag string) string {

@@ -297,3 +297,16 @@ func TestTheResultOfAnEqualRequestIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// A job whose grant cannot be made up after it was noted as running is queued again at once: nobody runs it.
+func TestAGrantThatFailsQueuesTheJobAgain(t *testing.T) {
+	b := newJobs("1", amd)
+	b.Jobs[0].Status = model.StatusQueued
+	p := newParts(b)
+	p.registry.failing = model.Errorf(model.CodePushFailed, "no credentials")
+	_, err := p.claim(t.Context(), model.Claim{JobID: b.Jobs[0].ID, Attempt: 1, Worker: "node/w"})
+	require.Equal(t, model.CodePushFailed, model.CodeOf(err))
+	job := p.build(t, "1").Jobs[0]
+	require.Equal(t, model.StatusQueued, job.Status)
+	require.Equal(t, 2, job.Attempt)
+}
