@@ -24,6 +24,9 @@ const cached = "cached"
 // settleAfter is how long a step that has ended may be silent before it is said to have.
 const settleAfter = 200 * time.Millisecond
 
+// mostHeld is how many bytes of the steps after it are held back for it meanwhile.
+const mostHeld = 1 << 20
+
 // instruction matches the names of steps that make something: not [internal] ones, nor bases, which have digests.
 var instruction = regexp.MustCompile(`^\[[^\]]*\d+/\d+\] (?:[^F]|F[^R]|FR[^O]|FRO[^M])`)
 
@@ -33,6 +36,7 @@ type step struct {
 	started time.Time
 	ended   bool
 	failed  bool
+	waits   bool      // began while others were closing: its lines are held back until they are closed
 	wrote   time.Time // when it last wrote something, by our clock; zero when never
 	last    string    // what is said of its end, held back until its output has come in; empty when there is nothing
 	lastAt  time.Time
@@ -47,8 +51,11 @@ type trace struct {
 	platform string
 	emit     func(model.LogLine) error
 	steps    map[digest.Digest]*step
-	executed int     // instructions that were run or copied anew
-	closing  []*step // ended, and not yet said to be
+	executed int             // instructions that were run or copied anew
+	closing  []*step         // ended, and not yet said to be
+	held     []model.LogLine // of steps that began while others were closing
+	heldLen  int             // bytes of held
+	draining bool            // every step is being closed
 }
 
 func newTrace(platform string, emit func(model.LogLine) error) *trace {
@@ -86,12 +93,32 @@ func (t *trace) follow(status <-chan *client.SolveStatus, stop func(error)) erro
 }
 
 func (t *trace) add(st *client.SolveStatus) error {
+	// What concerns steps that are under way comes first, so that the end of one is known before the next begins.
+	begun := func(d digest.Digest) bool { return !t.step(d).started.IsZero() }
+	var later []*client.VertexLog
+	for _, l := range st.Logs {
+		if !begun(l.Vertex) {
+			later = append(later, l)
+			continue
+		}
+		if err := t.output(l); err != nil {
+			return err
+		}
+	}
+	for _, v := range st.Vertexes {
+		if !begun(v.Digest) {
+			continue
+		}
+		if err := t.vertexEnded(v); err != nil {
+			return err
+		}
+	}
 	for _, v := range st.Vertexes {
 		if err := t.vertexStarted(v); err != nil {
 			return err
 		}
 	}
-	for _, l := range st.Logs {
+	for _, l := range later {
 		if err := t.output(l); err != nil {
 			return err
 		}
@@ -124,7 +151,7 @@ func (t *trace) vertexStarted(v *client.Vertex) error {
 	if v.Started == nil || !s.started.IsZero() {
 		return nil
 	}
-	s.started = *v.Started
+	s.started, s.waits = *v.Started, len(t.closing) > 0
 	if v.Cached || v.Completed != nil {
 		return nil
 	}
@@ -170,7 +197,50 @@ func (t *trace) settle() error {
 		}
 	}
 	t.closing = closing
+	if len(t.closing) > 0 {
+		return nil
+	}
+	return t.release()
+}
+
+// release gives out the lines that were held back.
+func (t *trace) release() error {
+	held := t.held
+	t.held, t.heldLen = nil, 0
+	for _, s := range t.steps {
+		s.waits = false
+	}
+	for _, l := range held {
+		if err := t.emit(l); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// send gives a step's line out, or holds it back while steps before it are closing: their output would be torn apart.
+func (t *trace) send(s *step, l model.LogLine) error {
+	if !s.waits || len(t.closing) == 0 {
+		return t.emit(l)
+	}
+	t.held = append(t.held, l)
+	if t.heldLen += len(l.Text); t.heldLen < mostHeld || t.draining {
+		return nil
+	}
+	return t.closeAll()
+}
+
+// closeAll closes every step that has ended, whether or not more of it may come.
+func (t *trace) closeAll() error {
+	t.draining = true
+	defer func() { t.draining = false }()
+	for _, s := range t.closing { // one that waits itself says its end behind what is held of it
+		if err := t.close(s); err != nil {
+			return err
+		}
+	}
+	t.closing = nil
+	return t.release()
 }
 
 // close gives out what a step still holds and says how it ended.
@@ -213,12 +283,9 @@ func (t *trace) output(l *client.VertexLog) error {
 
 // end closes every step and gives out what unfinished ones still hold.
 func (t *trace) end() error {
-	for _, s := range t.closing {
-		if err := t.close(s); err != nil {
-			return err
-		}
+	if err := t.closeAll(); err != nil {
+		return err
 	}
-	t.closing = nil
 	for _, s := range t.steps {
 		if err := t.flush(s); err != nil {
 			return err
@@ -244,7 +311,7 @@ func (t *trace) line(s *step, stream int, at time.Time, text []byte, partial boo
 	if stream == 2 {
 		name = model.StreamStderr
 	}
-	return t.emit(model.LogLine{Time: at, Platform: t.platform, Step: s.name, Stream: name, Text: text, Partial: partial})
+	return t.send(s, model.LogLine{Time: at, Platform: t.platform, Step: s.name, Stream: name, Text: text, Partial: partial})
 }
 
 // keep adds a line to the tail, of which no more is kept than a message for people can hold.
@@ -259,7 +326,7 @@ func (s *step) keep(line []byte) {
 }
 
 func (t *trace) say(s *step, at time.Time, format string, args ...any) error {
-	return t.emit(model.LogLine{
+	return t.send(s, model.LogLine{
 		Time: at, Platform: t.platform, Step: s.name, Stream: model.StreamCooper,
 		Text: fmt.Appendf(nil, format, args...),
 	})

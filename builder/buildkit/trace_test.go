@@ -277,3 +277,35 @@ func TestALogThatCannotBeTakenStopsTheTrace(t *testing.T) {
 	tr.steps[stepOne].pending[1] = []byte("rest")
 	require.ErrorIs(t, tr.end(), full)
 }
+
+// The step that follows waits until the output of the one before is all there, but not for ever and not for everything.
+func TestAStepWaitsForTheOutputBeforeIt(t *testing.T) {
+	run := func(t *testing.T, between func(*recorder)) []string {
+		t.Helper()
+		r := newRecorder()
+		r.vertex(t, vertex(stepOne, "one", false))
+		r.write(t, stepOne, 1, "a\n")
+		// The end of the one and the beginning of the other come together, the other's beginning first.
+		require.NoError(t, r.add(&client.SolveStatus{Vertexes: []*client.Vertex{vertex(stepTwo, "two", false), vertex(stepOne, "one", true)}}))
+		r.write(t, stepTwo, 1, "x\n")
+		between(r)
+		r.write(t, stepOne, 1, "b\n")
+		require.NoError(t, r.end())
+		var got []string
+		for _, l := range r.lines {
+			if len(l.Text) < 100 {
+				got = append(got, l.Step+" "+string(l.Text))
+			}
+		}
+		return got
+	}
+	require.Equal(t, []string{"one started", "one a", "one b", "one done in 1.5s", "two started", "two x"}, run(t, func(*recorder) {}))
+	require.Equal(t, []string{"one started", "one a", "one b", "one done in 1.5s", "two started", "two x", "two done in 1.5s"},
+		run(t, func(r *recorder) { r.vertex(t, vertex(stepTwo, "two", true)) }))
+	require.Equal(t, []string{"one started", "one a", "one done in 1.5s", "two started", "two x", "one b"},
+		run(t, func(r *recorder) {
+			for range 20 {
+				r.write(t, stepTwo, 1, strings.Repeat("y", longestLine)+"\n")
+			}
+		}))
+}
