@@ -89,7 +89,8 @@ func limitMemory(t *testing.T, room int64) {
 }
 
 // TestBigLog sends 100 MiB of log through the queue while a follower reads it, and then reads it again: nothing is lost
-// and the heap of server and worker together stays small: most of it are the store's blocks of 8 MiB, some six of them.
+// and the heap of server and worker together stays bounded: most of it are the store's blocks of 8 MiB, of which it keeps
+// those of the last ten seconds. These lines cannot be packed; those of builds mostly can, and then there are few blocks.
 func TestBigLog(t *testing.T) {
 	const count = 1600
 	c := startEmbedded(t, t.TempDir())
@@ -112,7 +113,7 @@ func TestBigLog(t *testing.T) {
 	require.Equal(t, sent.Sum64(), digest(t, c, false))
 	grown := growth()
 	t.Logf("100 MiB: written in %v with a follower, replayed in %v, heap grew by %d MiB", wrote, time.Since(began), grown/mebibyte)
-	require.Less(t, grown, uint64(128*mebibyte))
+	require.Less(t, grown, uint64(192*mebibyte))
 }
 
 // digest reads the job's log to its final frame.
