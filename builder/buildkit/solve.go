@@ -27,8 +27,9 @@ import (
 	"cooper/internal/model"
 )
 
-// gzipLevel is fast: one 240 MB layer takes half the time of the default level and is 3 % larger.
-const gzipLevel = "3"
+// gzipLevel is the fastest: eight layers of 27 MB of Debian's programs take 3.0 s with it, 3.9 s at level 3 and 5.0 s at
+// the default level, push included, on 2 cores, and are 5 % larger than at level 3. What does not compress gains most.
+const gzipLevel = "1"
 
 const (
 	attestProvenance = "attest:provenance" // a frontend attribute

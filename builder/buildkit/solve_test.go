@@ -99,7 +99,7 @@ func TestExportAttributes(t *testing.T) {
 	a := s.exportAttrs()
 	for k, v := range map[string]string{
 		"name": "host:5000/app-main-image", "push": "true", "push-by-digest": "true", "oci-mediatypes": "true",
-		"registry.insecure": "true", "compression": "gzip", "compression-level": "3",
+		"registry.insecure": "true", "compression": "gzip", "compression-level": "1",
 	} {
 		require.Equal(t, v, a[k], k)
 	}
