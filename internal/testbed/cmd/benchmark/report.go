@@ -56,7 +56,8 @@ func (r *report) markdown() string {
 	var b strings.Builder
 	b.WriteString("# Benchmarks\n\nWritten by `make bench`. Ratios are of medians within one run on one machine, with the two sides taking turns; the peer\n" +
 		"is `buildctl` of the same BuildKit version on the same daemon and registry. Cooper also attaches provenance, writes\n" +
-		"the index and records the build, which the peer does not.\n\n")
+		"the index and records the build, which the peer does not; in the first row it finds that nothing has changed and gives\n" +
+		"the image that is there (adr/0009-unchanged-builds.md).\n\n")
 	b.WriteString(r.table())
 	if len(r.notes) > 0 {
 		b.WriteString("\n")
