@@ -133,7 +133,7 @@ func TestFilesBelongToRoot(t *testing.T) {
 	open, _ := web(t, "")
 	d := start(t, Config{Reach: []string{open}})
 	dest := filepath.Join(t.TempDir(), "image.tar")
-	out, err := build(t, d, "FROM scratch\nWORKDIR /work/dir\nCOPY busybox /copied/deep/busybox\nADD http://"+open+"/file /added/deep/file\n"+
+	out, err := build(t, d, "FROM scratch\nWORKDIR /srv/dir\nCOPY busybox /copied/deep/busybox\nADD http://"+open+"/file /added/deep/file\n"+
 		"RUN [\"/copied/deep/busybox\", \"sh\", \"-c\", \"/copied/deep/busybox mkdir -p /run1/deep && echo x >/run1/deep/file\"]\n",
 		"--output", "type=tar,dest="+dest)
 	require.NoError(t, err, out)
@@ -150,7 +150,7 @@ func TestFilesBelongToRoot(t *testing.T) {
 		seen[strings.Trim(h.Name, "/")] = true
 		assert.Equal(t, [2]int{0, 0}, [2]int{h.Uid, h.Gid}, h.Name)
 	}
-	for _, name := range []string{"work/dir", "copied/deep/busybox", "added/deep/file", "run1/deep/file"} {
+	for _, name := range []string{"srv/dir", "copied/deep/busybox", "added/deep/file", "run1/deep/file"} {
 		assert.True(t, seen[name], "%s is not in %v", name, seen)
 	}
 }
