@@ -129,7 +129,14 @@ func (s *Service) sweepExpired(ctx context.Context) error {
 	}
 	for _, o := range due {
 		if o.Attempt > 1 {
-			continue // it had a worker: its age says nothing of how long it has waited since
+			// It had a worker for a part of its age, of which no more is known than that it ended in time.
+			b, err := s.Store.BuildOfJob(ctx, o.JobID)
+			if err != nil {
+				return err
+			}
+			if time.Since(b.Created) < 2*s.Limits.QueueTimeout+maxAttempts*b.Image.Timeout {
+				continue
+			}
 		}
 		failure := model.Failure{Code: model.CodeJobExpired, Message: fmt.Sprintf(
 			"No worker took this job within %s. %s", s.Limits.QueueTimeout, s.reason(o.Platform, 0))}

@@ -55,16 +55,19 @@ func TestJobsOfWorkersThatAreSilent(t *testing.T) {
 }
 
 func TestJobsThatNobodyTakesExpire(t *testing.T) {
-	young, old, again := newJobs("young", amd), newJobs("old", amd), newJobs("again", amd)
-	for _, b := range []*model.Build{&young, &old, &again} {
-		b.Jobs[0].Status = model.StatusQueued
+	young, old, again, forever := newJobs("young", amd), newJobs("old", amd), newJobs("again", amd), newJobs("forever", amd)
+	for _, b := range []*model.Build{&young, &old, &again, &forever} {
+		b.Jobs[0].Status, b.Created, b.Image.Timeout = model.StatusQueued, time.Now(), time.Hour
 	}
+	forever.Created = time.Now().Add(-6 * time.Hour)
+	forever.Jobs[0].Created, forever.Jobs[0].Attempt = forever.Created, 2
 	old.Jobs[0].Created = time.Now().Add(-2 * time.Hour)
 	again.Jobs[0].Created, again.Jobs[0].Attempt = old.Jobs[0].Created, 2 // it ran for most of the time
-	p := newParts(young, old, again)
+	p := newParts(young, old, again, forever)
 	require.NoError(t, p.sweepExpired(t.Context()))
 	require.Equal(t, model.StatusQueued, p.build(t, "young").Jobs[0].Status)
 	require.Equal(t, model.StatusQueued, p.build(t, "again").Jobs[0].Status)
+	require.Equal(t, model.StatusFailed, p.build(t, "forever").Jobs[0].Status)
 	b := p.build(t, "old")
 	require.Equal(t, model.StatusFailed, b.Status)
 	require.Equal(t, model.Failure{
