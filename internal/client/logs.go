@@ -69,7 +69,10 @@ func (c *Client) Follow(ctx context.Context, id string, f func(LogLine) error) (
 		if next != last {
 			last, failures = next, 0
 		}
-		if failures++; failures > mostRetries || ctx.Err() != nil || !worthRetrying(err) {
+		if ctx.Err() != nil { // whatever else broke off with it
+			return End{}, fmt.Errorf("follow the log: %w", context.Cause(ctx))
+		}
+		if failures++; failures > mostRetries || !worthRetrying(err) {
 			return End{}, fmt.Errorf("follow the log: %w", err)
 		}
 		timer := time.NewTimer(retryAfter)
