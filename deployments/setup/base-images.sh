@@ -83,7 +83,7 @@ fetch_debian() {
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --customize-hook="copy-in $scratch/certs/ca-certificates.crt /etc/ssl/certs" \
-    --format=tar bookworm - http://deb.debian.org/debian | gzip -3 >"$scratch/debian.tar.gz"
+    --format=tar bookworm - | gzip -3 >"$scratch/debian.tar.gz"
   mv "$scratch/debian.tar.gz" "$cache/debian.tar.gz"
 }
 
