@@ -63,7 +63,8 @@ func (s *Service) Image(ctx context.Context, q model.ImageQuery) (model.ImageSta
 	repository := s.Names.Repository(q.Component, branch)
 	state := model.ImageState{Name: s.Registry.Name(repository, tag), Platform: platform}
 	if s.Names.IsBuildTag(tag) {
-		return state, s.buildImage(ctx, repository, tag, &state)
+		err := s.buildImage(ctx, repository, tag, &state)
+		return state, err
 	}
 	img, err := s.Store.Image(ctx, repository, tag)
 	switch {
