@@ -46,6 +46,38 @@ type Images interface {
 	BuildName(repository, buildID string) string
 }
 
+// Components finds components and builds them when they are asked for. All methods are safe for concurrent use.
+type Components interface {
+	// SubmitComponent checks the request and records a build, or joins one in flight.
+	SubmitComponent(ctx context.Context, r model.ComponentRequest) (model.Submission, error)
+	// Component returns a component, or the build that is making it, which it starts when there is none and the caller
+	// may, or how the same build failed before. COMPONENT_NOT_FOUND when nothing may be built; URL_REQUIRED when it is not
+	// known where the component comes from.
+	Component(ctx context.Context, q model.ComponentQuery) (model.ComponentState, error)
+	// Made returns what a build has made for a platform, or how it stands.
+	Made(ctx context.Context, buildID, platform string) (model.ComponentState, error)
+	// Components returns a page, newest first.
+	Components(ctx context.Context, f model.ComponentFilter) ([]model.Component, error)
+	// Recipe tells how a repository would be built.
+	Recipe(ctx context.Context, q model.ComponentQuery) (model.RecipeReport, error)
+	// Graph returns what a component was built with. COMPONENT_NOT_FOUND when it was never built.
+	Graph(ctx context.Context, q model.ComponentQuery) (model.Graph, error)
+	// Environments lists the OS environments, the default one first.
+	Environments() []model.Environment
+	// Name returns how clients call the tag: registry/repository:tag.
+	Name(repository, tag string) string
+}
+
+// Tarballs hands out the bytes of components. All methods are safe for concurrent use.
+type Tarballs interface {
+	// Open readies a tarball in a format, deriving it the first time. The caller closes the download's file, if it has
+	// one. ARTIFACT_CORRUPT when the bytes are not what they were; NOT_FOUND when they are gone.
+	Open(ctx context.Context, t model.Tarball, f model.Format) (model.Download, error)
+	// Tree returns the path of a folder on this machine that holds the tarball's files, unpacking it the first time. It
+	// stays for at least a day after it was last asked for. PATH_NOT_AVAILABLE when the store is not on this disk.
+	Tree(ctx context.Context, t model.Tarball) (path string, err error)
+}
+
 // Logs follows the logs of builds. It is safe for concurrent use.
 type Logs interface {
 	// Follow calls f, one call at a time, with the lines that q chooses. Lines of several jobs interleave; those of one

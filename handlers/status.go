@@ -38,21 +38,22 @@ func statusTable() []statusGroup {
 			model.CodeScopeInsufficient, model.CodeFrontendNotAllowed, model.CodeEntitlementDenied, model.CodeSourceDenied,
 			model.CodeURLHostDenied, model.CodeURLPortDenied, model.CodeRedirectDenied,
 		}},
-		{http.StatusNotFound, []model.Code{model.CodeNotFound}},
+		{http.StatusNotFound, []model.Code{model.CodeNotFound, model.CodeComponentNotFound}},
 		{http.StatusMethodNotAllowed, []model.Code{model.CodeMethodNotAllowed}},
 		{http.StatusRequestTimeout, []model.Code{model.CodeBodyTimeout}},
 		{http.StatusConflict, []model.Code{
 			model.CodeIdempotencyKeyReused, model.CodeTagExists, model.CodeRefAmbiguous, model.CodeCanceled, model.CodeLeaseLost,
-			model.CodeBuildAlreadyFinished,
+			model.CodeBuildAlreadyFinished, model.CodePathNotAvailable,
 		}},
 		{http.StatusRequestEntityTooLarge, []model.Code{
 			model.CodeBodyTooLarge, model.CodeDockerfileTooLarge, model.CodeSecretTooLarge, model.CodeContextTooLarge,
 			model.CodeContextTooManyFiles, model.CodeRepoTooLarge, model.CodeRepoTooManyFiles,
 		}},
+		{http.StatusRequestedRangeNotSatisfiable, []model.Code{model.CodeRangeNotSatisfiable}},
 		{http.StatusUnsupportedMediaType, []model.Code{model.CodeUnsupportedMediaType}},
 		{http.StatusUnprocessableEntity, unprocessable()},
 		{http.StatusTooManyRequests, []model.Code{model.CodeRateLimited, model.CodeQueueFull, model.CodeTooManyStreams}},
-		{http.StatusInternalServerError, []model.Code{model.CodeInternal}},
+		{http.StatusInternalServerError, []model.Code{model.CodeInternal, model.CodeArtifactCorrupt}},
 		{http.StatusBadGateway, []model.Code{model.CodePushFailed}},
 		{http.StatusServiceUnavailable, []model.Code{
 			model.CodeUnavailable, model.CodeShuttingDown, model.CodeSecretLost, model.CodeBuilderUnavailable, model.CodeWorkerLost,
@@ -79,5 +80,8 @@ func unprocessable() []model.Code {
 		model.CodeGitUnreachable, model.CodeRefNotFound, model.CodeRepoEmpty,
 		model.CodeStepFailed, model.CodeMemoryLimit, model.CodePidsLimit, model.CodeDiskLimit, model.CodeBaseImageNotFound,
 		model.CodeCopySourceNotFound, model.CodePathOutsideContext, model.CodeBuildFailed, model.CodeBuildTimeout,
+		model.CodeURLRequired, model.CodeTooManyItems, model.CodeRecipeNotFound, model.CodeRecipeInvalid, model.CodeDependencyInvalid,
+		model.CodeDependencyCycle, model.CodeDependencyFailed, model.CodeSubmoduleDenied, model.CodeSubmoduleDepth,
+		model.CodeLFSNotSupported, model.CodeComponentEmpty, model.CodeComponentTooLarge, model.CodeComponentEntryType,
 	}
 }

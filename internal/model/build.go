@@ -41,6 +41,8 @@ type Source struct {
 	Ref    string `json:"ref,omitempty"`    // as asked for; empty means the default branch
 	Commit string `json:"commit,omitempty"` // 40 hex digits, once resolved
 	Subdir string `json:"subdir,omitempty"` // slash-separated, relative, clean
+	// Kind is what Ref names, once resolved.
+	Kind RefKind `json:"refKind,omitempty"`
 }
 
 // Publish says when the platforms of a build are put into the index under its tag.
@@ -81,14 +83,17 @@ type ImageSpec struct {
 	Publish     Publish           `json:"publish"`
 	Timeout     time.Duration     `json:"timeout,omitempty"` // nanoseconds, from the job's start
 	Notes       []string          `json:"notes,omitempty"`   // what was changed or ignored; said at the head of the log
+	// Dependencies are the components that the Dockerfile finds as named contexts.
+	Dependencies []Dependency `json:"dependencies,omitempty"`
 }
 
 // Build is what somebody asked for.
 type Build struct {
 	ID          string // UUIDv7, so that IDs sort by time
 	Kind        Kind
-	Image       ImageSpec
-	Dockerfile  string // the text to solve; left empty in listings
+	Image       ImageSpec     // of an image build
+	Component   ComponentSpec // of a component build
+	Dockerfile  string        // the text to solve; left empty in listings
 	Requester   Requester
 	Status      Status
 	Error       *Failure // set when failed or canceled
@@ -118,7 +123,8 @@ type Job struct {
 	ExitCode  *int // of the failing step
 	Error     *Failure
 	Result    *Result
-	LogStored bool // the whole log is in the data directory
+	LogStored bool     // the whole log is in the data directory
+	WaitsFor  []string // builds that must succeed before it may start
 	Created   time.Time
 	Started   time.Time
 	Finished  time.Time
@@ -132,7 +138,8 @@ type Descriptor struct {
 	Size      int64  `json:"size"` // bytes
 }
 
-// Result is what a succeeded job made: the platform's image manifest, and the manifest of its attestations.
+// Result is what a succeeded job made: the platform's image manifest, and the manifest of its attestations or, of a
+// component, its tarball. A component's worker reports no manifest: the server makes it of the tarball.
 type Result struct {
 	Manifest    Descriptor  `json:"manifest"`
 	Attestation *Descriptor `json:"attestation,omitempty"`
@@ -140,6 +147,9 @@ type Result struct {
 	// would give the same; Pinned is false when something was fetched that has no digest.
 	Sources []string `json:"sources,omitempty"`
 	Pinned  bool     `json:"pinned,omitempty"`
+	Tarball *Tarball `json:"tarball,omitempty"`
+	// Dependencies are the components that it was built with.
+	Dependencies []Dependency `json:"dependencies,omitempty"`
 }
 
 // Image is a tag in a repository and the platforms in its index.
@@ -159,4 +169,28 @@ type ImagePlatform struct {
 	Result   Result
 	BuildID  string
 	Created  time.Time
+}
+
+// Repository is the repository of the OCI image that the build makes, without host and prefix.
+func (b Build) Repository() string {
+	if b.Kind == KindComponent {
+		return b.Component.Repository
+	}
+	return b.Image.Repository
+}
+
+// Timeout is how long each of the build's jobs may run.
+func (b Build) Timeout() time.Duration {
+	if b.Kind == KindComponent {
+		return b.Component.Timeout
+	}
+	return b.Image.Timeout
+}
+
+// Dependencies are the components that the build's jobs are given, of every platform.
+func (b Build) Dependencies() []Dependency {
+	if b.Kind == KindComponent {
+		return b.Component.Dependencies
+	}
+	return b.Image.Dependencies
 }

@@ -115,3 +115,24 @@ const (
 	CodeLeaseLost            Code = "LEASE_LOST"
 	CodeBuildAlreadyFinished Code = "JOB_ALREADY_FINISHED"
 )
+
+// Codes of components: recipes, dependencies, sources and downloads.
+const (
+	CodeComponentNotFound   Code = "COMPONENT_NOT_FOUND"
+	CodeURLRequired         Code = "URL_REQUIRED"
+	CodeTooManyItems        Code = "TOO_MANY_ITEMS"
+	CodeRecipeNotFound      Code = "RECIPE_NOT_FOUND"
+	CodeRecipeInvalid       Code = "RECIPE_INVALID"
+	CodeDependencyInvalid   Code = "DEPENDENCY_INVALID"
+	CodeDependencyCycle     Code = "DEPENDENCY_CYCLE"
+	CodeDependencyFailed    Code = "DEPENDENCY_FAILED"
+	CodeSubmoduleDenied     Code = "SUBMODULE_DENIED"
+	CodeSubmoduleDepth      Code = "SUBMODULE_DEPTH"
+	CodeLFSNotSupported     Code = "LFS_NOT_SUPPORTED"
+	CodeComponentEmpty      Code = "COMPONENT_EMPTY"
+	CodeComponentTooLarge   Code = "COMPONENT_TOO_LARGE"
+	CodeComponentEntryType  Code = "COMPONENT_ENTRY_TYPE"
+	CodeArtifactCorrupt     Code = "ARTIFACT_CORRUPT"
+	CodePathNotAvailable    Code = "PATH_NOT_AVAILABLE"
+	CodeRangeNotSatisfiable Code = "RANGE_NOT_SATISFIABLE"
+)

@@ -24,14 +24,20 @@ type Grant struct {
 	BuildID    string            `json:"buildId"`
 	Attempt    int               `json:"attempt"`
 	Platform   string            `json:"platform"`
-	Image      ImageSpec         `json:"image"`
+	Kind       Kind              `json:"kind"`
+	Image      ImageSpec         `json:"image"`     // of an image build
+	Component  ComponentSpec     `json:"component"` // of a component build
 	Dockerfile string            `json:"dockerfile"`
 	Secrets    map[string][]byte `json:"secrets,omitempty"` // by ID
 	Push       Push              `json:"push"`
-	Previous   *Result           `json:"previous,omitempty"`        // of the last equal request, still in the registry
-	PreviousID string            `json:"previousBuildId,omitempty"` // the build that made Previous
-	NextSeq    uint64            `json:"nextSeq"`                   // sequence of the log's next line
-	Deadline   time.Time         `json:"deadline"`
+	// Contexts are the named contexts of the solve: by name, an image reference with its digest. Dependencies are the
+	// components that they hold.
+	Contexts     map[string]string `json:"contexts,omitempty"`
+	Dependencies []Dependency      `json:"dependencies,omitempty"`
+	Previous     *Result           `json:"previous,omitempty"`        // of the last equal request, still in the registry
+	PreviousID   string            `json:"previousBuildId,omitempty"` // the build that made Previous
+	NextSeq      uint64            `json:"nextSeq"`                   // sequence of the log's next line
+	Deadline     time.Time         `json:"deadline"`
 }
 
 // Push says where a job's image goes, and with which credentials.

@@ -19,7 +19,8 @@ type ImageRequest struct {
 	NoCache        bool
 	Compression    string
 	Publish        string
-	Timeout        string // a Go duration; empty for the server's
+	Timeout        string   // a Go duration; empty for the server's
+	Components     []string // name@tag: components that the Dockerfile finds as named contexts
 	IdempotencyKey string
 	Requester      Requester
 }
