@@ -213,7 +213,12 @@ func TestAllows(t *testing.T) {
 	pusher := Principal{Scopes: []Scope{ScopeRegistryPull, ScopeRegistryPush}}
 	token := Principal{Scopes: []Scope{ScopeRegistryPull, ScopeRegistryPush}, Repository: "a/b"}
 	mirrorToken := Principal{Scopes: []Scope{ScopeRegistryPush}, Repository: "mirror/x"}
-	root := Principal{Scopes: []Scope{ScopeAdmin}}
+	root := Principal{KeyID: AdminID, Scopes: []Scope{ScopeAdmin}}
+	server := Principal{KeyID: ServerID, Scopes: []Scope{ScopeAdmin}}
+	componentReader := Principal{Scopes: []Scope{ScopeComponentsRead}}
+	imageReader := Principal{Scopes: []Scope{ScopeImagesRead}}
+	writer := Principal{Scopes: []Scope{ScopeComponentsWrite, ScopeImagesWrite}}
+	componentToken := Principal{KeyID: PushID, Scopes: []Scope{ScopeRegistryPull, ScopeRegistryPush}, Repository: "components/x"}
 
 	require.True(t, Allows(nobody, ScopePublic))
 	require.False(t, Allows(nobody, ScopeImagesRead))
@@ -247,6 +252,24 @@ func TestAllows(t *testing.T) {
 		{"root", root, "repository", "mirror/x", "push", true},
 		{"root", root, "repository", "a/b", "delete", true},
 		{"root", root, "registry", "catalog", "*", true},
+		{"nobody", nobody, "repository", "components/x", "pull", false},
+		{"reader", reader, "repository", "components/x", "pull", true},
+		{"componentReader", componentReader, "repository", "components/x", "pull", true},
+		{"componentReader", componentReader, "repository", "components/x", "push", false},
+		{"componentReader", componentReader, "repository", "components/x", "delete", false},
+		{"componentReader", componentReader, "repository", "a/components/x", "pull", false},
+		{"componentReader", componentReader, "registry", "components/x", "pull", false},
+		{"imageReader", imageReader, "repository", "components/x", "pull", true},
+		{"imageReader", imageReader, "repository", "a/b", "pull", false},
+		{"writer", writer, "repository", "components/x", "pull", false},
+		{"writer", writer, "repository", "components/x", "push", false},
+		{"pusher", pusher, "repository", "components/x", "push", false},
+		{"pusher", pusher, "repository", "componentsx", "push", true},
+		{"componentToken", componentToken, "repository", "components/x", "push", false},
+		{"root", root, "repository", "components/x", "pull", true},
+		{"root", root, "repository", "components/x", "push", false},
+		{"root", root, "repository", "components/x", "delete", true},
+		{"server", server, "repository", "components/x", "push", true},
 	} {
 		require.Equal(t, c.want, RegistryAllowed(c.p, c.typ, c.name, c.action), "%s: %s %s %s", c.who, c.typ, c.name, c.action)
 	}

@@ -148,6 +148,10 @@ type Names interface {
 	// BuildTag is the tag of a build's own, BuildOfTag the build of such a tag.
 	BuildTag(buildID string) string
 	BuildOfTag(tag string) string
+	// ComponentRepository is the repository of a component's OCI images, ComponentTag the tag in it of a git ref as an
+	// environment ("" for the default one) makes it; no two pairs share a tag.
+	ComponentRepository(name string) string
+	ComponentTag(ref, environment string) string
 	// Repository maps a component and a legal git branch name to the repository of its images; no two pairs share one.
 	Repository(component, branch string) string
 }

@@ -28,8 +28,8 @@ func (s *Service) claim(ctx context.Context, c model.Claim) (model.Grant, error)
 	s.metrics.started(job, now)
 
 	g := model.Grant{
-		JobID: c.JobID, BuildID: b.ID, Attempt: c.Attempt, Platform: job.Platform, Image: b.Image, Dockerfile: b.Dockerfile,
-		Secrets: s.secrets.get(b.ID), NextSeq: 1, Deadline: now.Add(b.Image.Timeout),
+		JobID: c.JobID, BuildID: b.ID, Attempt: c.Attempt, Platform: job.Platform, Kind: b.Kind, Image: b.Image, Component: b.Component,
+		Dockerfile: b.Dockerfile, Secrets: s.secrets.get(b.ID), NextSeq: 1, Deadline: now.Add(b.Timeout()),
 	}
 	if len(b.Image.SecretIDs) > 0 && g.Secrets == nil {
 		return model.Grant{}, s.secretsLost(ctx, b, c)
@@ -48,6 +48,13 @@ func (s *Service) complete(ctx context.Context, b model.Build, g *model.Grant) (
 		if g.NextSeq, err = s.Queue.NextSeq(ctx, g.JobID); err != nil {
 			return err
 		}
+	}
+	if g.Contexts, g.Dependencies, err = s.contexts(ctx, b, g.Platform); err != nil {
+		return err
+	}
+	if b.Kind == model.KindComponent { // nothing is pushed: the credentials are for its contexts alone
+		g.Push, err = s.Registry.Push("", b.Timeout()+pushGrace)
+		return err
 	}
 	if g.Push, err = s.Registry.Push(b.Image.Repository, b.Image.Timeout+pushGrace); err != nil {
 		return err

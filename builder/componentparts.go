@@ -28,9 +28,11 @@ type ComponentStore interface {
 	// InFlightOfInput returns the build of the input digest that is in flight and that somebody still asks for, whole, or
 	// NOT_FOUND.
 	InFlightOfInput(ctx context.Context, inputDigest string) (model.Build, error)
+	// Join adds an asker to a build in flight; nothing when it has ended.
+	Join(ctx context.Context, buildID string) error
 	// TarballUsed reports whether any value has the digest.
 	TarballUsed(ctx context.Context, digest string) (bool, error)
-	// Waits returns waits for builds that are terminal, oldest first.
+	// EndedWaits returns waits for builds that are terminal, oldest first.
 	EndedWaits(ctx context.Context, limit int) ([]model.Wait, error)
 	// EndWait notes that the job waits for the build no more, and returns how many builds it still waits for. A job that
 	// waits for none is due; its order is unpublished.

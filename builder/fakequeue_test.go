@@ -163,3 +163,14 @@ func (w *memoryLog) Commit() error {
 }
 
 func (w *memoryLog) Abort() {}
+
+// publishedBuilds are the builds of which a job is in the queue, in the order of their jobs.
+func (q *memoryQueue) publishedBuilds() []string {
+	var out []string
+	q.update(func() {
+		for _, o := range q.published {
+			out = append(out, o.BuildID)
+		}
+	})
+	return out
+}

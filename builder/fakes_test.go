@@ -117,8 +117,14 @@ func (plainNames) BuildTag(id string) string             { return "build-" + id 
 func (plainNames) BuildOfTag(tag string) string          { return tag[len("build-"):] }
 func (plainNames) Repository(name, branch string) string { return name + "-" + branch + "-image" }
 
+func (plainNames) ComponentRepository(name string) string      { return "components/" + name }
+func (plainNames) ComponentTag(ref, environment string) string { return ref + environment }
+
 // oneCommit resolves every ref to the same commit.
-type oneCommit struct{ err error }
+type oneCommit struct {
+	Git
+	err error
+}
 
 func (g oneCommit) Parse(field, raw string) (model.Source, error) {
 	if raw == "bad" {
@@ -140,12 +146,20 @@ type parts struct {
 	logs     *memoryLogs
 	inputs   *memoryInputs
 	registry *memoryRegistry
+	values   *memoryValues
+	tarballs *memoryTarballs
+	hosts    *gitHosts
 }
 
 func newParts(builds ...model.Build) *parts {
-	p := &parts{store: newMemoryStore(builds...), queue: newMemoryQueue(), logs: newMemoryLogs(), inputs: newMemoryInputs(), registry: newMemoryRegistry()}
+	p := &parts{
+		store: newMemoryStore(builds...), queue: newMemoryQueue(), logs: newMemoryLogs(), inputs: newMemoryInputs(), registry: newMemoryRegistry(),
+		tarballs: &memoryTarballs{gone: map[string]bool{}}, hosts: newGitHosts(),
+	}
+	p.values = newMemoryValues(p.store)
 	p.Service = New(Config{
-		Store: p.store, Queue: p.queue, Logs: p.logs, Inputs: p.inputs, Registry: p.registry, Names: plainNames{}, Git: oneCommit{},
+		Store: p.store, Queue: p.queue, Logs: p.logs, Inputs: p.inputs, Registry: p.registry, Names: plainNames{}, Git: oneCommit{Git: p.hosts},
+		Values: p.values, Tarballs: p.tarballs, ComponentImages: p.registry, Recipes: p.hosts,
 		Log: slog.New(slog.DiscardHandler), Node: "node",
 		Limits: Limits{QueuedJobs: 10, QueueTimeout: time.Hour, Timeout: 30 * time.Minute, TimeoutMax: 2 * time.Hour, Compression: model.CompressionGzip},
 	})

@@ -98,6 +98,8 @@ func (s *memoryStore) CreateBuild(_ context.Context, b model.Build, _ *model.Ide
 	defer s.mu.Unlock()
 	for _, other := range s.builds {
 		if other.InputDigest == b.InputDigest && !other.Status.Terminal() {
+			other.Askers++
+			s.builds[other.ID] = other
 			return other, true, nil
 		}
 	}
@@ -194,4 +196,45 @@ func (s *memoryStore) Image(_ context.Context, repository, tag string) (model.Im
 		return img, model.Errorf(model.CodeNotFound, "No such image.")
 	}
 	return img, nil
+}
+
+func (s *memoryStore) InFlight(_ context.Context, repository, tag, platform string) (model.Build, error) {
+	for _, b := range s.all() {
+		of := b.Kind == model.KindComponent && b.Component.Repository == repository && b.Component.ImageTag == tag
+		if of && !b.Status.Terminal() && slices.ContainsFunc(b.Jobs, func(j model.Job) bool { return j.Platform == platform }) {
+			return b, nil
+		}
+	}
+	return model.Build{}, model.Errorf(model.CodeNotFound, "None is under way.")
+}
+
+func (s *memoryStore) Leave(_ context.Context, buildID string) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.builds[buildID]
+	if b.Status.Terminal() {
+		return 0, model.Errorf(model.CodeBuildAlreadyFinished, "It is over.")
+	}
+	b.Askers--
+	s.builds[buildID] = b
+	return b.Askers, nil
+}
+
+func (s *memoryStore) CancelQueued(_ context.Context, buildID string, why model.Failure, now time.Time) (model.Build, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.builds[buildID]
+	b.Jobs = slices.Clone(b.Jobs)
+	running := false
+	for i := range b.Jobs {
+		if b.Jobs[i].Status == model.StatusQueued {
+			b.Jobs[i].Status, b.Jobs[i].Error, b.Jobs[i].Finished = model.StatusCanceled, &why, now
+		}
+		running = running || !b.Jobs[i].Status.Terminal()
+	}
+	if !running {
+		b.Status, b.Error, b.Finished = model.StatusCanceled, &why, now
+	}
+	s.builds[buildID] = b
+	return b, nil
 }

@@ -32,8 +32,8 @@ func (s *Service) finish(ctx context.Context, o model.Outcome) error {
 		s.Log.Info("outcome of an attempt that is over", "job", o.JobID, "attempt", o.Attempt, "current", job.Attempt, "status", job.Status)
 		return nil
 	}
-	if o.Status == model.StatusSucceeded && o.Result == nil {
-		o.Status, o.Failure = model.StatusFailed, &model.Failure{Code: model.CodeInternal, Message: "The worker reported a success and no image. Submit the build again."}
+	if o.Status == model.StatusSucceeded && !whole(b, o.Result) {
+		o.Status, o.Failure = model.StatusFailed, &model.Failure{Code: model.CodeInternal, Message: "The worker reported a success and nothing that it made. Submit the build again."}
 	}
 	s.workers.reported(o)
 	switch {
@@ -50,11 +50,19 @@ func (s *Service) finish(ctx context.Context, o model.Outcome) error {
 	return err
 }
 
+// whole reports whether a result has what its build is to make.
+func whole(b model.Build, r *model.Result) bool {
+	return r != nil && (b.Kind != model.KindComponent || r.Tarball != nil)
+}
+
 // succeed publishes what the job pushed and then records it: a crash between the two leaves an index that the next
 // delivery of the outcome makes again.
 func (s *Service) succeed(ctx context.Context, b model.Build, job model.Job, o model.Outcome) error {
 	ctx, cancel := context.WithTimeout(ctx, publishWithin)
 	defer cancel()
+	if b.Kind == model.KindComponent {
+		return s.succeedComponent(ctx, b, job, o)
+	}
 	res, err := s.Registry.Platform(ctx, b.Image.Repository, *o.Result, job.Platform)
 	if err != nil {
 		return s.publishFailed(ctx, o, err)
@@ -101,6 +109,14 @@ func (s *Service) ended(b model.Build) {
 	s.watch.tell(b.ID)
 	if !b.Status.Terminal() {
 		return
+	}
+	if hasWaits(b) {
+		s.background.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), publishWithin)
+			defer cancel()
+			s.dropWaits(ctx, b)
+		})
+		s.endWaitsSoon()
 	}
 	s.secrets.forget(b.ID)
 	if err := s.Inputs.Remove(b.ID); err != nil {

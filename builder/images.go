@@ -15,7 +15,7 @@ func (s *Service) Build(ctx context.Context, id string) (model.Build, error) {
 // Builds returns a page of builds, newest first.
 func (s *Service) Builds(ctx context.Context, f model.BuildFilter) ([]model.Build, error) {
 	if f.Platform != "" {
-		p, err := s.parsePlatform(f.Platform)
+		p, err := s.Platform(f.Platform)
 		if err != nil {
 			return nil, err
 		}
@@ -52,13 +52,9 @@ func (s *Service) Image(ctx context.Context, q model.ImageQuery) (model.ImageSta
 	if err := s.Names.CheckTag(tag); err != nil {
 		return model.ImageState{}, err
 	}
-	platform := ownPlatform()
-	if q.Architecture != "" {
-		p, err := s.parsePlatform(q.Architecture)
-		if err != nil {
-			return model.ImageState{}, err
-		}
-		platform = p
+	_, platform, err := s.architecture(q.Architecture)
+	if err != nil {
+		return model.ImageState{}, err
 	}
 	repository := s.Names.Repository(q.Component, branch)
 	state := model.ImageState{Name: s.Registry.Name(repository, tag), Platform: platform}
@@ -118,7 +114,7 @@ func (s *Service) buildImage(ctx context.Context, repository, tag string, state 
 // Images returns a page of images, by repository and tag.
 func (s *Service) Images(ctx context.Context, f model.ImageFilter) ([]model.Image, error) {
 	if f.Platform != "" {
-		p, err := s.parsePlatform(f.Platform)
+		p, err := s.Platform(f.Platform)
 		if err != nil {
 			return nil, err
 		}

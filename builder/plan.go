@@ -37,8 +37,9 @@ var (
 	secretID     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 )
 
-// planImage checks a request and works out what is to be built. It returns the spec and the text to solve.
-func (s *Service) planImage(ctx context.Context, r model.ImageRequest) (model.ImageSpec, string, error) {
+// planImage checks a request and works out what is to be built. It returns the spec, the text to solve and the
+// components that it needs.
+func (s *Service) planImage(ctx context.Context, r model.ImageRequest, p *planner) (model.ImageSpec, string, []*planned, error) {
 	spec := model.ImageSpec{
 		Component: r.Component, Branch: orElse(r.Branch, defaultBranch), Tag: orElse(r.Tag, defaultTag),
 		Target: r.Target, NoCache: r.NoCache, SecretIDs: slices.Sorted(maps.Keys(r.Secrets)),
@@ -51,21 +52,34 @@ func (s *Service) planImage(ctx context.Context, r model.ImageRequest) (model.Im
 		func() error { return planSecrets(r.Secrets) },
 	} {
 		if err := step(); err != nil {
-			return spec, "", err
+			return spec, "", nil, err
 		}
+	}
+	refs, err := componentRefs(r.Components)
+	if err != nil {
+		return spec, "", nil, err
 	}
 	checked, err := dockerfile.Check(ctx, r.Dockerfile, dockerfile.Options{
 		Target: r.Target, Platforms: spec.Platforms, BuildArgs: spec.BuildArgs, SecretIDs: spec.SecretIDs, Sources: s.Sources,
+		Contexts: namesOf(refs),
 	})
 	if err != nil {
-		return spec, "", err
+		return spec, "", nil, err
 	}
 	spec.Notes = append(spec.Notes, checked.Notes...)
 	spec.Dockerfile = digestOf(checked.Text)
 	if err := s.planContext(ctx, &spec, r); err != nil {
-		return spec, "", err
+		return spec, "", nil, err
 	}
-	return spec, string(checked.Text), nil
+	var needs []*planned
+	for _, platform := range spec.Platforms {
+		of, err := p.dependencies(ctx, "components", refs, s.environment(model.DefaultEnvironment), platform)
+		if err != nil {
+			return spec, "", nil, err
+		}
+		needs = append(needs, of...)
+	}
+	return spec, string(checked.Text), needs, nil
 }
 
 func (s *Service) planNames(spec *model.ImageSpec) error {
@@ -88,9 +102,37 @@ func (s *Service) planNames(spec *model.ImageSpec) error {
 	return nil
 }
 
-func (s *Service) planPlatforms(spec *model.ImageSpec, r model.ImageRequest) (err error) {
-	spec.Platforms, err = s.parsePlatforms(r.Architectures)
+// planPlatforms reads the architectures. An environment's build args are those of the build, unless the request has its
+// own.
+func (s *Service) planPlatforms(spec *model.ImageSpec, r model.ImageRequest) error {
+	var names []string
+	for _, a := range r.Architectures {
+		env, platform, err := s.architecture(a)
+		if err != nil || a == "" {
+			names = append(names, a) // parsePlatforms says what is wrong with it
+			continue
+		}
+		names = append(names, platform)
+		if shortName(env) != "" && len(env.BuildArgs) > 0 && len(r.Architectures) > 1 {
+			return model.FieldErrorf(model.CodePlatformUnsupported, "architecture",
+				"%s is an OS environment with build args of its own: ask for it alone.", a)
+		}
+		spec.BuildArgs = env.BuildArgs
+	}
+	if r.Architectures == nil {
+		spec.BuildArgs = s.environment(model.DefaultEnvironment).BuildArgs
+	}
+	var err error
+	spec.Platforms, err = s.parsePlatforms(emptyIs(names, r.Architectures))
 	return err
+}
+
+// emptyIs tells a list that is not there from one that is there and empty.
+func emptyIs(list, like []string) []string {
+	if like != nil && list == nil {
+		return []string{}
+	}
+	return list
 }
 
 func (s *Service) planChoices(spec *model.ImageSpec, r model.ImageRequest) error {
@@ -104,15 +146,21 @@ func (s *Service) planChoices(spec *model.ImageSpec, r model.ImageRequest) error
 	default:
 		return oneOf("compression", r.Compression, "gzip", "zstd")
 	}
-	spec.Timeout = s.Limits.Timeout
-	if r.Timeout != "" {
-		d, err := time.ParseDuration(r.Timeout)
-		if err != nil || d < time.Second || d > s.Limits.TimeoutMax {
-			return model.FieldErrorf(model.CodeTimeoutInvalid, "timeout", "A timeout is a duration like 90s or 1h30m, from 1s to %s.", s.Limits.TimeoutMax)
-		}
-		spec.Timeout = d
+	var err error
+	spec.Timeout, err = s.timeout(r.Timeout)
+	return err
+}
+
+// timeout reads how long a job may run.
+func (s *Service) timeout(text string) (time.Duration, error) {
+	if text == "" {
+		return s.Limits.Timeout, nil
 	}
-	return nil
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second || d > s.Limits.TimeoutMax {
+		return 0, model.FieldErrorf(model.CodeTimeoutInvalid, "timeout", "A timeout is a duration like 90s or 1h30m, from 1s to %s.", s.Limits.TimeoutMax)
+	}
+	return d, nil
 }
 
 func oneOf(field, got string, allowed ...string) error {
@@ -122,15 +170,12 @@ func oneOf(field, got string, allowed ...string) error {
 }
 
 func planPairs(spec *model.ImageSpec, r model.ImageRequest) error {
-	args, err := pairs(r.BuildArgs, "buildArg", model.CodeBuildArgInvalid, buildArgName, mostBuildArgs, longestBuildArg)
+	args, err := checkBuildArgs(r.BuildArgs)
 	if err != nil {
 		return err
 	}
-	spec.BuildArgs = args
+	spec.BuildArgs = mergeArgs(spec.BuildArgs, args)
 	for name, value := range args {
-		if strings.HasPrefix(name, "BUILDKIT_") && name != "BUILDKIT_SYNTAX" { // that one the Dockerfile's check refuses
-			return model.FieldErrorf(model.CodeBuildArgInvalid, "buildArg", "The build arg %s would change how the builder works, which is the server's to say.", name)
-		}
 		if buildkit.SecretBuildArg(name, value) {
 			spec.Notes = append(spec.Notes, fmt.Sprintf("The build arg %s looks like a secret. Build args stay in the image's history; "+
 				"pass it as a secret and use RUN --mount=type=secret. It is left out of the provenance.", name))
@@ -148,6 +193,20 @@ func planPairs(spec *model.ImageSpec, r model.ImageRequest) error {
 	}
 	spec.Labels = labels
 	return nil
+}
+
+// checkBuildArgs reads build args of a request.
+func checkBuildArgs(items []string) (map[string]string, error) {
+	args, err := pairs(items, "buildArg", model.CodeBuildArgInvalid, buildArgName, mostBuildArgs, longestBuildArg)
+	if err != nil {
+		return nil, err
+	}
+	for name := range args {
+		if strings.HasPrefix(name, "BUILDKIT_") && name != "BUILDKIT_SYNTAX" { // that one the Dockerfile's check refuses
+			return nil, model.FieldErrorf(model.CodeBuildArgInvalid, "buildArg", "The build arg %s would change how the builder works, which is the server's to say.", name)
+		}
+	}
+	return args, nil
 }
 
 // pairs reads K=V items.

@@ -23,7 +23,7 @@ func request(edit func(*model.ImageRequest)) model.ImageRequest {
 
 func TestAPlanHasDefaults(t *testing.T) {
 	p := newParts()
-	spec, text, err := p.planImage(t.Context(), request(func(r *model.ImageRequest) { r.Architectures = nil }))
+	spec, text, _, err := p.plan(t, request(func(r *model.ImageRequest) { r.Architectures = nil }))
 	require.NoError(t, err)
 	require.Equal(t, dockerfileText, text)
 	require.Equal(t, model.ImageSpec{
@@ -34,7 +34,7 @@ func TestAPlanHasDefaults(t *testing.T) {
 
 func TestAPlanHasWhatWasAskedFor(t *testing.T) {
 	p := newParts()
-	spec, _, err := p.planImage(t.Context(), request(func(r *model.ImageRequest) {
+	spec, _, _, err := p.plan(t, request(func(r *model.ImageRequest) {
 		r.Branch, r.Tag, r.Architectures = "dev", "1.2", []string{"x86_64", "aarch64"}
 		r.BuildArgs, r.Labels = []string{"VERSION=1=2", "EMPTY="}, []string{"org.example.a=b"}
 		r.Secrets = map[string][]byte{"npm": []byte("v"), "aws": []byte("w")}
@@ -114,7 +114,7 @@ func TestAPlanRefuses(t *testing.T) {
 
 func TestBuildArgsThatLookLikeSecretsAreNoted(t *testing.T) {
 	p := newParts()
-	spec, _, err := p.planImage(t.Context(), request(func(r *model.ImageRequest) { r.BuildArgs = []string{"NPM_TOKEN=hunter2", "VERSION=1", "API_KEY=x"} }))
+	spec, _, _, err := p.plan(t, request(func(r *model.ImageRequest) { r.BuildArgs = []string{"NPM_TOKEN=hunter2", "VERSION=1", "API_KEY=x"} }))
 	require.NoError(t, err)
 	require.Len(t, spec.Notes, 2)
 	require.Contains(t, spec.Notes[0], "API_KEY")
@@ -127,7 +127,7 @@ func TestInputDigest(t *testing.T) {
 	p := newParts()
 	digest := func(edit func(*model.ImageRequest)) string {
 		r := request(edit)
-		spec, _, err := p.planImage(t.Context(), r)
+		spec, _, _, err := p.plan(t, r)
 		require.NoError(t, err)
 		return inputDigest(spec, p.secrets.mac(r.Secrets))
 	}

@@ -77,4 +77,10 @@ func (s *Service) unsupported(format string, args ...any) error {
 }
 
 // Platform turns an architecture as callers write it into a platform: PLATFORM_UNSUPPORTED when it is none.
-func (s *Service) Platform(architecture string) (string, error) { return s.parsePlatform(architecture) }
+func (s *Service) Platform(architecture string) (string, error) {
+	if architecture == "" {
+		return s.parsePlatform(architecture)
+	}
+	_, platform, err := s.architecture(architecture)
+	return platform, err
+}

@@ -8,22 +8,29 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"cooper/internal/model"
 )
 
-// Config is what a Service is made of. All fields are required but Sources and Git, without which builds have no git
-// contexts.
+// Config is what a Service is made of. All fields are required but OSEnvironments, without which there is the default
+// one alone.
 type Config struct {
-	Store    Store
-	Queue    Queue
-	Logs     LogStore
-	Inputs   Inputs
-	Registry Registry
-	Names    Names
-	Sources  Sources
-	Git      Git
-	Log      *slog.Logger
-	Limits   Limits
+	Store           Store
+	Values          ComponentStore
+	Queue           Queue
+	Logs            LogStore
+	Inputs          Inputs
+	Tarballs        Tarballs
+	Registry        Registry
+	ComponentImages ComponentImages
+	Names           Names
+	Sources         Sources
+	Git             Git
+	Recipes         Recipes
+	OSEnvironments  Environments
+	Log             *slog.Logger
+	Limits          Limits
 	// Node is the prefix of the names of the workers in this process, former ones included: jobs that a former one ran
 	// are lost for certain when the Service starts.
 	Node string
@@ -46,12 +53,18 @@ type Sources interface {
 	CheckImage(ctx context.Context, ref string) error
 }
 
-// Git resolves refs to commits: source.Git.
+// Git resolves refs to commits and reads what is in them: source.Git.
 type Git interface {
 	// Parse reads a context's URL, "https://host/repo.git#ref:subdir".
 	Parse(field, raw string) (model.Source, error)
-	// Resolve fills in the commit.
+	// ParseRepository reads a component's URL, which has neither ref nor folder, and gives it its one spelling.
+	ParseRepository(field, raw string) (model.Source, error)
+	// CheckSubdir cleans the path of a folder in a repository; empty stays empty.
+	CheckSubdir(field, subdir string) (string, error)
+	// Resolve fills in the commit and what kind of ref it was. No ref is the default branch.
 	Resolve(ctx context.Context, field string, s model.Source) (model.Source, error)
+	// Tree opens the files of s.Commit below s.Subdir. The caller closes it.
+	Tree(ctx context.Context, s model.Source) (Tree, error)
 }
 
 // Service is the one that knows what is built and why. It is safe for concurrent use.
@@ -63,6 +76,9 @@ type Service struct {
 	tags    *keyedLock
 	metrics *metrics
 	pauses  *pauses
+	// refusals are requests for components that failed in a way that lasts; asking are those being planned.
+	refusals *memo
+	asking   singleflight.Group
 	// kickLogs asks for logs to be stored now.
 	kickLogs chan struct{}
 	// background is for work that outlives the request that began it.
@@ -75,7 +91,7 @@ func New(c Config) *Service {
 	_, _ = rand.Read(key) // crypto/rand never fails
 	s := &Service{
 		Config: c, watch: newWatch(), workers: newWorkers(time.Now(), c.Node), secrets: newSecretBox(key), tags: newKeyedLock(),
-		pauses: newPauses(), kickLogs: make(chan struct{}, 1),
+		pauses: newPauses(), refusals: newMemo(), kickLogs: make(chan struct{}, 1),
 	}
 	s.metrics = newMetrics(s)
 	return s

@@ -79,26 +79,38 @@ func (s *Service) DropDraft(draftID string) {
 // SubmitImage checks the request and records the build, or joins an equal one that is in flight. When it returns, the
 // build survives anything; its jobs reach the queue right after.
 func (s *Service) SubmitImage(ctx context.Context, r model.ImageRequest) (model.Submission, error) {
-	if s.Room != nil {
-		if err := s.Room(); err != nil {
-			return model.Submission{}, err
-		}
+	if err := s.roomForBuild(); err != nil {
+		return model.Submission{}, err
 	}
-	spec, text, err := s.planImage(ctx, r)
+	p := s.newPlanner(r.Requester, false)
+	spec, text, needs, err := s.planImage(ctx, r, p)
 	if err != nil {
 		return model.Submission{}, err
 	}
-	b := newBuild(r, spec, text, inputDigest(spec, s.secrets.mac(r.Secrets)))
+	input := inputDigest(spec, s.secrets.mac(r.Secrets))
+	for _, n := range needs {
+		input = digestOf([]byte(input + " " + n.id.at() + " " + n.id.platform + " " + n.commit()))
+	}
 	var idem *model.Idempotency
 	if r.IdempotencyKey != "" {
 		idem = &model.Idempotency{Key: r.Requester.KeyID + ":" + r.IdempotencyKey, RequestDigest: requestDigest(r)}
 	}
-	s.secrets.put(b.ID, r.Secrets)
 	// A caller who leaves now must not make it unclear whether the build was recorded.
 	ctx = context.WithoutCancel(ctx)
+	needed, waits, err := p.submitNeeds(ctx, needs)
+	if err != nil {
+		return model.Submission{}, err
+	}
+	spec.Dependencies = needed
+	b := newBuild(r, spec, text, input)
+	for i := range b.Jobs {
+		b.Jobs[i].WaitsFor = waits[b.Jobs[i].Platform]
+	}
+	s.secrets.put(b.ID, r.Secrets)
 	got, joined, err := s.Store.CreateBuild(ctx, b, idem, s.Limits.QueuedJobs)
 	if err != nil || joined {
 		s.secrets.forget(b.ID)
+		p.giveBack(ctx, waits)
 	}
 	if err != nil {
 		return model.Submission{}, err
@@ -107,6 +119,7 @@ func (s *Service) SubmitImage(ctx context.Context, r model.ImageRequest) (model.
 		s.DropDraft(b.ID)
 	} else {
 		s.publishSoon(got)
+		s.endWaitsSoon()
 	}
 	s.Log.Info("build submitted", "build", got.ID, "joined", joined, "repository", spec.Repository, "tag", spec.Tag, "platforms", spec.Platforms)
 	return model.Submission{Build: got, Joined: joined}, nil
@@ -153,6 +166,9 @@ func (s *Service) publishSoon(b model.Build) {
 		ctx, cancel := context.WithTimeout(context.Background(), publishWithin)
 		defer cancel()
 		for _, j := range jobs {
+			if len(j.WaitsFor) > 0 {
+				continue // until what it needs is there
+			}
 			if err := s.Queue.Publish(ctx, model.Order{JobID: j.ID, BuildID: j.BuildID, Attempt: j.Attempt, Platform: j.Platform}); err != nil {
 				s.Log.Warn("cannot queue a job now; the sweep tries again", "job", j.ID, "error", err)
 			}

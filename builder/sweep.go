@@ -55,6 +55,7 @@ func (s *Service) sweep(ctx context.Context) {
 		"publish what is due": s.sweepUnpublished,
 		"find lost jobs":      s.sweepRunning,
 		"expire queued jobs":  s.sweepExpired,
+		"end waits":           s.sweepWaits,
 	} {
 		if err := f(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Warn("sweep failed; it is tried again", "part", what, "error", err)
@@ -134,7 +135,7 @@ func (s *Service) sweepExpired(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if time.Since(b.Created) < 2*s.Limits.QueueTimeout+maxAttempts*b.Image.Timeout {
+			if time.Since(b.Created) < 2*s.Limits.QueueTimeout+maxAttempts*b.Timeout() {
 				continue
 			}
 		}

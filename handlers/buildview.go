@@ -12,7 +12,9 @@ type Links struct {
 	Build  string `json:"build" example:"http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"`
 	Logs   string `json:"logs" example:"http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/logs"`
 	Cancel string `json:"cancel" example:"http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/cancel"`
-	Image  string `json:"image" example:"http://127.0.0.1:8080/api/v1/image?branch=main&component=shop&tag=latest"`
+	// Image is where the image of an image build is found, and Component the component of a component build.
+	Image     string `json:"image,omitempty" example:"http://127.0.0.1:8080/api/v1/image?branch=main&component=shop&tag=latest"`
+	Component string `json:"component,omitempty" example:"http://127.0.0.1:8080/api/v1/component?component=zlib&tag=v1.3"`
 } // @name Links
 
 // SubmissionBody answers a request to build: with the outcome when it is known.
@@ -33,7 +35,7 @@ type SubmissionBody struct {
 type JobBrief struct {
 	Architecture string       `json:"architecture" example:"linux/arm64"`
 	Status       model.Status `json:"status" example:"queued"`
-	Digest       string       `json:"digest,omitempty" example:"sha256:9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f"` // of the manifest, once succeeded
+	Digest       string       `json:"digest,omitempty" example:"sha256:9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f"` // of the image's manifest or the component's tarball, once succeeded
 } // @name JobBrief
 
 // JobBody is one platform of a build, whole.
@@ -50,6 +52,7 @@ type JobBody struct {
 	Digest        string       `json:"digest,omitempty" example:"sha256:9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f"`
 	QueuePosition *int         `json:"queuePosition,omitempty" example:"0"` // queued jobs of the platform before it
 	WaitReason    string       `json:"waitReason,omitempty" example:"No worker for linux/arm64 is connected."`
+	WaitsFor      []string     `json:"waitsFor,omitempty" example:"019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3f"` // builds of components that must succeed first
 	CreatedAt     *time.Time   `json:"createdAt,omitempty"`
 	StartedAt     *time.Time   `json:"startedAt,omitempty"`
 	FinishedAt    *time.Time   `json:"finishedAt,omitempty"`
@@ -60,29 +63,33 @@ type BuildRecord struct {
 	BuildID        string            `json:"buildId" example:"019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"`
 	Kind           model.Kind        `json:"kind" example:"image"`
 	Component      string            `json:"component" example:"shop"`
-	Branch         string            `json:"branch" example:"main"`
-	Tag            string            `json:"tag" example:"latest"`
+	Branch         string            `json:"branch,omitempty" example:"main"` // of an image
+	Tag            string            `json:"tag" example:"latest"`            // of an image; of a component, the git ref as asked for
 	ImageName      string            `json:"imageName" example:"127.0.0.1:8080/shop-main-image:latest"`
 	BuildImageName string            `json:"buildImageName" example:"127.0.0.1:8080/shop-main-image:build-019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"`
 	Architectures  []string          `json:"architectures" example:"linux/amd64,linux/arm64"`
-	Context        string            `json:"context,omitempty"` // digest of the uploaded context
-	Source         *model.Source     `json:"source,omitempty"`  // or the git repository it came from
+	Environment    string            `json:"environment,omitempty" example:"debian12-arm64"` // of a component that was asked for with one
+	Context        string            `json:"context,omitempty"`                              // digest of the uploaded context
+	Source         *model.Source     `json:"source,omitempty"`                               // or the git repository it came from
 	Target         string            `json:"target,omitempty"`
 	BuildArgs      map[string]string `json:"buildArgs,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"`
 	SecretIDs      []string          `json:"secretIds,omitempty"` // their values are not kept
 	NoCache        bool              `json:"noCache"`
 	Compression    model.Compression `json:"compression,omitempty" example:"gzip"`
-	Publish        model.Publish     `json:"publish" example:"each"`
+	Publish        model.Publish     `json:"publish,omitempty" example:"each"`
 	Timeout        string            `json:"timeout,omitempty" example:"30m0s"`
 	Notes          []string          `json:"notes,omitempty"` // what was changed or ignored in the request
-	Requester      model.Requester   `json:"requester"`
-	Askers         int               `json:"askers" example:"1"` // requests that share the build
-	CreatedAt      *time.Time        `json:"createdAt,omitempty"`
-	StartedAt      *time.Time        `json:"startedAt,omitempty"`
-	FinishedAt     *time.Time        `json:"finishedAt,omitempty"`
-	Jobs           []JobBody         `json:"jobs"`
-	Links          Links             `json:"links"`
+	// Recipe is how a component is built, and Dependencies the components that the build is given.
+	Recipe       *model.Recipe      `json:"recipe,omitempty"`
+	Dependencies []model.Dependency `json:"dependencies,omitempty"`
+	Requester    model.Requester    `json:"requester"`
+	Askers       int                `json:"askers" example:"1"` // requests that share the build
+	CreatedAt    *time.Time         `json:"createdAt,omitempty"`
+	StartedAt    *time.Time         `json:"startedAt,omitempty"`
+	FinishedAt   *time.Time         `json:"finishedAt,omitempty"`
+	Jobs         []JobBody          `json:"jobs"`
+	Links        Links              `json:"links"`
 } // @name BuildRecord
 
 // BuildBody is a build: its status and error, and what is known of it.
@@ -113,16 +120,41 @@ type CancelBody struct {
 
 func (s *Server) links(b model.Build) Links {
 	at := s.cfg.PublicURL + base + "/builds/" + b.ID
-	image := url.Values{"component": {b.Image.Component}, "branch": {b.Image.Branch}, "tag": {b.Image.Tag}}
-	return Links{Build: at, Logs: at + "/logs", Cancel: at + "/cancel", Image: s.cfg.PublicURL + base + "/image?" + image.Encode()}
+	links := Links{Build: at, Logs: at + "/logs", Cancel: at + "/cancel"}
+	if b.Kind == model.KindComponent {
+		q := url.Values{"component": {b.Component.Name}, "tag": {b.Component.Tag}}
+		if a := specArchitecture(b.Component); a != "" {
+			q.Set("architecture", a)
+		}
+		links.Component = s.cfg.PublicURL + base + "/component?" + q.Encode()
+		return links
+	}
+	q := url.Values{"component": {b.Image.Component}, "branch": {b.Image.Branch}, "tag": {b.Image.Tag}}
+	links.Image = s.cfg.PublicURL + base + "/image?" + q.Encode()
+	return links
+}
+
+// specArchitecture is what finds the component again: its environment, or its platform when it has one alone.
+func specArchitecture(c model.ComponentSpec) string {
+	if c.Environment == "" && len(c.Platforms) == 1 {
+		return c.Platforms[0]
+	}
+	return c.Environment
+}
+
+// imageName is how clients call the image that the build makes.
+func (s *Server) imageName(b model.Build) string {
+	if b.Kind == model.KindComponent {
+		return s.cfg.Components.Name(b.Component.Repository, b.Component.ImageTag)
+	}
+	return s.cfg.Images.Name(b.Image.Repository, b.Image.Tag)
 }
 
 func (s *Server) submissionBody(sub model.Submission) SubmissionBody {
 	b := sub.Build
 	body := SubmissionBody{
 		Status: b.Status, BuildID: b.ID, Joined: sub.Joined, Links: s.links(b), Platforms: []JobBrief{},
-		ImageName:      s.cfg.Images.Name(b.Image.Repository, b.Image.Tag),
-		BuildImageName: s.cfg.Images.BuildName(b.Image.Repository, b.ID),
+		ImageName: s.imageName(b), BuildImageName: s.cfg.Images.BuildName(b.Repository(), b.ID),
 	}
 	body.Code, body.ErrorMessage, body.Line = failure(b.Error)
 	for _, j := range b.Jobs {
@@ -132,19 +164,19 @@ func (s *Server) submissionBody(sub model.Submission) SubmissionBody {
 }
 
 func (s *Server) buildBody(b model.Build, waits []model.JobWait) BuildBody {
-	i := b.Image
 	body := BuildBody{Status: b.Status, Dockerfile: b.Dockerfile, BuildRecord: BuildRecord{
-		BuildID: b.ID, Kind: b.Kind, Component: i.Component, Branch: i.Branch, Tag: i.Tag,
-		ImageName:      s.cfg.Images.Name(i.Repository, i.Tag),
-		BuildImageName: s.cfg.Images.BuildName(i.Repository, b.ID),
-		Architectures:  append([]string{}, i.Platforms...), Context: i.Context, Source: i.Source, Target: i.Target, BuildArgs: i.BuildArgs,
-		Labels: i.Labels, SecretIDs: i.SecretIDs, NoCache: i.NoCache, Compression: i.Compression, Publish: i.Publish, Notes: i.Notes,
-		Requester: b.Requester, Askers: b.Askers,
+		BuildID: b.ID, Kind: b.Kind, ImageName: s.imageName(b), BuildImageName: s.cfg.Images.BuildName(b.Repository(), b.ID),
+		Dependencies: b.Dependencies(), Requester: b.Requester, Askers: b.Askers,
 		CreatedAt: moment(b.Created), StartedAt: moment(b.Started), FinishedAt: moment(b.Finished),
 		Jobs: []JobBody{}, Links: s.links(b),
 	}}
-	if i.Timeout > 0 {
-		body.Timeout = i.Timeout.String()
+	if b.Kind == model.KindComponent {
+		body.takeComponent(b.Component)
+	} else {
+		body.takeImage(b.Image)
+	}
+	if t := b.Timeout(); t > 0 {
+		body.Timeout = t.String()
 	}
 	body.Code, body.ErrorMessage, body.Line = failure(b.Error)
 	for _, j := range b.Jobs {
@@ -153,10 +185,22 @@ func (s *Server) buildBody(b model.Build, waits []model.JobWait) BuildBody {
 	return body
 }
 
+func (r *BuildRecord) takeImage(i model.ImageSpec) {
+	r.Component, r.Branch, r.Tag, r.Architectures = i.Component, i.Branch, i.Tag, append([]string{}, i.Platforms...)
+	r.Context, r.Source, r.Target, r.BuildArgs, r.Labels, r.SecretIDs = i.Context, i.Source, i.Target, i.BuildArgs, i.Labels, i.SecretIDs
+	r.NoCache, r.Compression, r.Publish, r.Notes = i.NoCache, i.Compression, i.Publish, i.Notes
+}
+
+func (r *BuildRecord) takeComponent(c model.ComponentSpec) {
+	r.Component, r.Tag, r.Environment, r.Architectures = c.Name, c.Tag, c.Environment, append([]string{}, c.Platforms...)
+	r.Source, r.Recipe, r.Target = &c.Source, &c.Recipe, c.Recipe.Target
+	r.BuildArgs, r.NoCache, r.Notes = c.BuildArgs, c.NoCache, c.Notes
+}
+
 func jobBody(j model.Job, waits []model.JobWait) JobBody {
 	body := JobBody{
 		JobID: j.ID, Architecture: j.Platform, Status: j.Status, Attempt: j.Attempt, Worker: j.Worker, ExitCode: j.ExitCode, Digest: digestOf(j),
-		CreatedAt: moment(j.Created), StartedAt: moment(j.Started), FinishedAt: moment(j.Finished),
+		WaitsFor: j.WaitsFor, CreatedAt: moment(j.Created), StartedAt: moment(j.Started), FinishedAt: moment(j.Finished),
 	}
 	body.Code, body.ErrorMessage, body.Line = failure(j.Error)
 	for _, w := range waits {
@@ -174,9 +218,13 @@ func failure(f *model.Failure) (code model.Code, message string, line int) {
 	return f.Code, f.Message, f.Line
 }
 
+// digestOf is the digest of what the job made: a component's tarball, or an image's manifest.
 func digestOf(j model.Job) string {
-	if j.Result == nil {
+	switch {
+	case j.Result == nil:
 		return ""
+	case j.Result.Tarball != nil:
+		return j.Result.Tarball.Digest
 	}
 	return j.Result.Manifest.Digest
 }

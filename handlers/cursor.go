@@ -12,8 +12,8 @@ import (
 // pageCursor is where the next page of a listing starts. Callers get it as an opaque text.
 type pageCursor struct {
 	Version int    `json:"v"`
-	List    string `json:"l"` // builds or images: the cursor of one listing is none of another
-	First   string `json:"a"` // the last row's key: a build's ID, or a repository
+	List    string `json:"l"` // builds, images or components: the cursor of one listing is none of another
+	First   string `json:"a"` // the last row's key: a build's or component's ID, or a repository
 	Second  string `json:"b,omitempty"`
 }
 

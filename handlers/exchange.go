@@ -20,6 +20,7 @@ import (
 type exchange struct {
 	requestID string
 	principal Principal // zero on public routes
+	sent      int64     // bytes of the answer's body that went past Gin
 }
 
 const exchangeKey = "cooper.exchange"
@@ -49,7 +50,7 @@ func (s *Server) observe(c *gin.Context) {
 	defer func() {
 		s.account(c.Request.Context(), visit{
 			requestID: x.requestID, keyID: x.principal.KeyID, method: c.Request.Method, route: cmp.Or(c.FullPath(), "unmatched"),
-			status: c.Writer.Status(), bytes: int64(max(c.Writer.Size(), 0)), took: time.Since(start),
+			status: c.Writer.Status(), bytes: int64(max(c.Writer.Size(), 0)) + x.sent, took: time.Since(start),
 		})
 	}()
 	c.Next()

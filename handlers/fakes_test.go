@@ -195,7 +195,7 @@ func (f *fakeAuth) Enter(_ context.Context, h http.Header, clientIP string) (Pri
 	case fullKey:
 		return Principal{KeyID: "full", Scopes: []string{"admin"}}, nil
 	case readKey:
-		return Principal{KeyID: "read", Scopes: []string{"images:read", "builds:read"}}, nil
+		return Principal{KeyID: "read", Scopes: []string{"images:read", "components:read", "builds:read"}}, nil
 	case "expired":
 		return Principal{}, model.Errorf(model.CodeAuthExpired, "The key has expired.")
 	}
@@ -209,12 +209,14 @@ func (f fakeHealth) Readiness(context.Context) []model.Readiness { return f }
 // api is a server on a real socket, with fakes behind it.
 type api struct {
 	*httptest.Server
-	server *Server
-	builds *fakeBuilds
-	images *fakeImages
-	logs   *fakeLogs
-	auth   *fakeAuth
-	log    *lockedBuffer
+	server     *Server
+	builds     *fakeBuilds
+	images     *fakeImages
+	components *fakeComponents
+	tarballs   *fakeTarballs
+	logs       *fakeLogs
+	auth       *fakeAuth
+	log        *lockedBuffer
 }
 
 // lockedBuffer keeps what a server logs.
@@ -238,9 +240,12 @@ func (l *lockedBuffer) String() string {
 // serve starts a server; change may adjust its configuration.
 func serve(t *testing.T, change ...func(*Config)) *api {
 	t.Helper()
-	a := &api{builds: &fakeBuilds{}, images: &fakeImages{}, logs: &fakeLogs{}, auth: &fakeAuth{}, log: &lockedBuffer{}}
+	a := &api{
+		builds: &fakeBuilds{}, images: &fakeImages{}, components: &fakeComponents{}, tarballs: &fakeTarballs{}, logs: &fakeLogs{}, auth: &fakeAuth{},
+		log: &lockedBuffer{},
+	}
 	cfg := Config{
-		Builds: a.builds, Images: a.images, Logs: a.logs, Auth: a.auth, Health: fakeHealth{{Part: "database", Ready: true}},
+		Builds: a.builds, Images: a.images, Components: a.components, Tarballs: a.tarballs, Logs: a.logs, Auth: a.auth, Health: fakeHealth{{Part: "database", Ready: true}},
 		Log: slog.New(slog.NewJSONHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "v0.0.1",
 	}
 	for _, f := range change {

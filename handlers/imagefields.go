@@ -65,6 +65,10 @@ func (f *imageFields) set(name, value string) error {
 		if value != "" {
 			f.req.Architectures = append(f.req.Architectures, strings.Split(value, ",")...)
 		}
+	case "components":
+		if value != "" {
+			f.req.Components = append(f.req.Components, strings.Split(value, ",")...)
+		}
 	case "buildArg":
 		f.req.BuildArgs = append(f.req.BuildArgs, value)
 	case "label":
@@ -150,7 +154,7 @@ func (f *imageFields) respell(err error) error {
 func imageFieldNames() []string {
 	return []string{
 		"dockerfile", "context", "contextUrl", "component", "branch", "architecture", "tag", "target", "buildArg", "secret",
-		"secret.ID", "label", "noCache", "compression", "publish", "timeout",
+		"secret.ID", "label", "noCache", "compression", "publish", "timeout", "components",
 	}
 }
 
@@ -158,7 +162,7 @@ func imageFieldNames() []string {
 func imageJSONNames() []string {
 	return []string{
 		"dockerfile", "contextUrl", "component", "branch", "architecture", "tag", "target", "buildArg", "buildArgs", "secret",
-		"secrets", "label", "labels", "noCache", "compression", "publish", "timeout",
+		"secrets", "label", "labels", "noCache", "compression", "publish", "timeout", "components",
 	}
 }
 

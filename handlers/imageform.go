@@ -128,7 +128,7 @@ func (f *imageForm) readValue(part *multipart.Part, name string) error {
 		if err := f.once(name); err != nil {
 			return err
 		}
-	case name != "architecture" && name != "buildArg" && name != "label":
+	case name != "architecture" && name != "buildArg" && name != "label" && name != "components":
 		return unknownField(name, imageFieldNames())
 	}
 	value, err := f.read(part)

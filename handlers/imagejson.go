@@ -1,9 +1,6 @@
 package handlers
 
 import (
-	"bytes"
-	"encoding/json"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,15 +12,7 @@ import (
 // readImageJSON reads a JSON request. It is stricter than encoding/json: names are matched exactly, an unknown or a
 // repeated one is refused, and so is a value of another type.
 func (s *Server) readImageJSON(r *http.Request, draft string) (*imageFields, error) {
-	limited, err := limitBody(r, maxJSONBody)
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(limited)
-	if err != nil {
-		return nil, bodyError(err)
-	}
-	members, err := objectMembers(body)
+	members, err := readObject(r)
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +43,8 @@ func (f *imageFields) setJSON(m member) error {
 		return m.decode(&f.req.NoCache, "true or false")
 	case "architecture":
 		return f.architectureJSON(m)
+	case "components":
+		return f.componentsJSON(m)
 	case "buildArg", "label", "secret":
 		return f.listJSON(m)
 	case "buildArgs", "labels", "secrets":
@@ -81,25 +72,14 @@ func (f *imageFields) dockerfileJSON(m member) error {
 
 // architectureJSON takes a text, which may be a comma list, or a list of them. A list without an entry is an empty
 // entry, for the service to refuse with what it supports.
-func (f *imageFields) architectureJSON(m member) error {
-	if m.value[0] == '"' {
-		value, err := m.text()
-		if err == nil {
-			err = f.set(m.name, value)
-		}
-		return err
-	}
-	values, err := m.texts("a string, or a list of strings")
-	if err != nil {
-		return err
-	}
-	if len(values) == 0 {
-		values = []string{""}
-	}
-	for _, v := range values {
-		f.req.Architectures = append(f.req.Architectures, strings.Split(v, ",")...)
-	}
-	return nil
+func (f *imageFields) architectureJSON(m member) (err error) {
+	f.req.Architectures, err = m.architectures()
+	return err
+}
+
+func (f *imageFields) componentsJSON(m member) (err error) {
+	f.req.Components, err = m.commaTexts()
+	return err
 }
 
 func (f *imageFields) listJSON(m member) error {
@@ -159,46 +139,4 @@ func (f *imageFields) addPair(field, name, value string) error {
 		return model.FieldErrorf(code, field, "A name in %s has no equals sign.", field)
 	}
 	return f.set(target, name+"="+value)
-}
-
-// member is a name and its value in a JSON object.
-type member struct {
-	name  string
-	value json.RawMessage
-}
-
-func (m member) isNull() bool { return bytes.Equal(m.value, []byte("null")) }
-
-func (m member) decode(into any, what string) error {
-	if err := json.Unmarshal(m.value, into); err != nil || m.isNull() {
-		return model.FieldErrorf(model.CodeFieldType, m.name, "%s is %s.", m.name, what)
-	}
-	return nil
-}
-
-func (m member) text() (string, error) {
-	if !utf8.Valid(m.value) {
-		return "", checkText(m.name, string(m.value))
-	}
-	var value string
-	if err := m.decode(&value, "a string"); err != nil {
-		return "", err
-	}
-	return value, checkText(m.name, value)
-}
-
-func (m member) texts(what string) ([]string, error) {
-	var raw []json.RawMessage
-	if err := m.decode(&raw, what); err != nil {
-		return nil, err
-	}
-	values := make([]string, 0, len(raw))
-	for _, r := range raw {
-		v, err := member{name: m.name, value: r}.text()
-		if err != nil {
-			return nil, err
-		}
-		values = append(values, v)
-	}
-	return values, nil
 }

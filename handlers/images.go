@@ -4,9 +4,7 @@ import (
 	"context"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -40,6 +38,7 @@ import (
 //	@Description	| `component` | string, required |
 //	@Description	| `branch`, `tag`, `target`, `contextUrl`, `compression`, `publish`, `timeout` | string, as in the form |
 //	@Description	| `architecture` | string, which may be a comma list, or a list of strings |
+//	@Description	| `components` | string, which may be a comma list, or a list of strings: `["zlib@v1.3"]` |
 //	@Description	| `noCache` | boolean |
 //	@Description	| `buildArgs`, `labels`, `secrets` | object of strings: `{"NAME": "VALUE"}` |
 //	@Description	| `buildArg`, `label`, `secret` | list of strings: `["NAME=VALUE"]`, the form's way to say the same |
@@ -64,6 +63,7 @@ import (
 //	@Param			compression		formData	string		false	"Of new layers"	Enums(gzip, zstd)
 //	@Param			publish			formData	string		false	"Move the tag for each platform as it is built, or when all have succeeded"	Enums(each, all)
 //	@Param			timeout			formData	string		false	"How long the build may run, such as 30m"
+//	@Param			components		formData	[]string	false	"Components that the Dockerfile finds as named contexts (COPY --from=zlib / /usr/local), each name@tag, one a value or as a comma list"	collectionFormat(multi)	example(zlib@v1.3)
 //	@Param			Prefer			header		string		false	"wait=N waits up to N seconds, at most 3600, for the outcome"	example(wait=60)
 //	@Param			Idempotency-Key	header		string		false	"A repeated request with the same key is the same request"
 //	@Param			linux_username	header		string		false	"Linux user who asks: recorded and shown, and no proof of anything"
@@ -81,7 +81,7 @@ import (
 //	@Failure		409	{object}	ErrorBody		"IDEMPOTENCY_KEY_REUSED, TAG_EXISTS, REF_AMBIGUOUS"
 //	@Failure		413	{object}	ErrorBody		"BODY_TOO_LARGE, DOCKERFILE_TOO_LARGE, SECRET_TOO_LARGE, CONTEXT_TOO_LARGE, CONTEXT_TOO_MANY_FILES"
 //	@Failure		415	{object}	ErrorBody		"UNSUPPORTED_MEDIA_TYPE"
-//	@Failure		422	{object}	ErrorBody		"NAME_INVALID, TAG_INVALID, PLATFORM_UNSUPPORTED, DOCKERFILE_REQUIRED, DOCKERFILE_PARSE, CONTEXT_NOT_TAR and others: what was sent cannot be built"
+//	@Failure		422	{object}	ErrorBody		"NAME_INVALID, TAG_INVALID, PLATFORM_UNSUPPORTED, DOCKERFILE_REQUIRED, DOCKERFILE_PARSE, CONTEXT_NOT_TAR, COMPONENT_NOT_FOUND, URL_REQUIRED, DEPENDENCY_INVALID, DEPENDENCY_CYCLE and others: what was sent cannot be built"
 //	@Failure		429	{object}	ErrorBody		"RATE_LIMITED, QUEUE_FULL"
 //	@Failure		500	{object}	ErrorBody		"INTERNAL"
 //	@Failure		503	{object}	ErrorBody		"UNAVAILABLE, SHUTTING_DOWN"
@@ -90,32 +90,10 @@ import (
 func (s *Server) postImage(c *gin.Context) {
 	sub, err := s.submitImage(c)
 	if err != nil {
-		s.refuse(c, err)
+		s.refuseSubmission(c, err)
 		return
 	}
-	wait := preferredWait(c.Request.Header)
-	if wait > 0 && !sub.Build.Status.Terminal() {
-		ctx, cancel := context.WithTimeout(c.Request.Context(), wait)
-		defer cancel()
-		b, err := s.cfg.Builds.Wait(ctx, sub.Build.ID)
-		if err != nil && ctx.Err() == nil {
-			s.refuse(c, err)
-			return
-		}
-		if err == nil {
-			sub.Build = b
-		}
-	}
-	if wait > 0 {
-		c.Header("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
-	}
-	c.Header("Location", base+"/builds/"+sub.Build.ID)
-	if sub.Build.Status.Terminal() {
-		s.respond(c, http.StatusOK, s.submissionBody(sub))
-		return
-	}
-	retryAfter(c, 2*time.Second)
-	s.respond(c, http.StatusAccepted, s.submissionBody(sub))
+	s.answerSubmission(c, sub)
 }
 
 // submitImage reads the request into a draft and submits it. The draft is dropped on every way out but success, a

@@ -5,9 +5,23 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 
 	"cooper/internal/model"
 )
+
+// readObject reads a request's body, which is a JSON object, into its members.
+func readObject(r *http.Request) ([]member, error) {
+	limited, err := limitBody(r, maxJSONBody)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(limited)
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	return objectMembers(body)
+}
 
 // objectMembers splits a JSON object into its members, in order. It says where a text that is no JSON object goes
 // wrong, and refuses a name that comes twice: the last would win silently.

@@ -14,12 +14,14 @@ type Scope string
 
 // The scopes of the routes. A key that holds ScopeAdmin may call them all.
 const (
-	ScopePublic      Scope = "public" // no key at all
-	ScopeImagesRead  Scope = "images:read"
-	ScopeImagesWrite Scope = "images:write"
-	ScopeBuildsRead  Scope = "builds:read"
-	ScopeBuildsWrite Scope = "builds:write"
-	ScopeAdmin       Scope = "admin"
+	ScopePublic          Scope = "public" // no key at all
+	ScopeImagesRead      Scope = "images:read"
+	ScopeImagesWrite     Scope = "images:write"
+	ScopeComponentsRead  Scope = "components:read"
+	ScopeComponentsWrite Scope = "components:write"
+	ScopeBuildsRead      Scope = "builds:read"
+	ScopeBuildsWrite     Scope = "builds:write"
+	ScopeAdmin           Scope = "admin"
 )
 
 // base is the path of the API's first version.
@@ -42,6 +44,12 @@ func (s *Server) routes() []Route {
 		{http.MethodPost, base + "/images", ScopeImagesWrite, s.postImage},
 		{http.MethodGet, base + "/images", ScopeImagesRead, s.listImages},
 		{http.MethodGet, base + "/image", ScopeImagesRead, s.getImage},
+		{http.MethodPost, base + "/components", ScopeComponentsWrite, s.postComponent},
+		{http.MethodGet, base + "/components", ScopeComponentsRead, s.listComponents},
+		{http.MethodGet, base + "/components/*path", ScopeComponentsRead, s.getGraph},
+		{http.MethodGet, base + "/component", ScopeComponentsRead, s.getComponent},
+		{http.MethodGet, base + "/recipe", ScopeComponentsRead, s.getRecipe},
+		{http.MethodGet, base + "/environments", ScopeComponentsRead, s.listEnvironments},
 		{http.MethodGet, base + "/builds", ScopeBuildsRead, s.listBuilds},
 		{http.MethodGet, base + "/builds/:id", ScopeBuildsRead, s.getBuild},
 		{http.MethodGet, base + "/builds/:id/logs", ScopeBuildsRead, s.getLogs},

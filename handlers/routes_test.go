@@ -13,13 +13,15 @@ import (
 
 // concrete fills in a route's parameters.
 func concrete(path string) string {
-	return strings.NewReplacer(":id", buildID, "*any", "index.html").Replace(path)
+	return strings.NewReplacer(":id", buildID, "*any", "index.html", "*path", "zlib/graph").Replace(path)
 }
 
 // promised is the table as the design has it. It is written out here so that a scope cannot be changed by mistake.
 func promised() map[string]Scope {
 	return map[string]Scope{
 		"POST /api/v1/images": ScopeImagesWrite, "GET /api/v1/images": ScopeImagesRead, "GET /api/v1/image": ScopeImagesRead,
+		"POST /api/v1/components": ScopeComponentsWrite, "GET /api/v1/components": ScopeComponentsRead, "GET /api/v1/component": ScopeComponentsRead,
+		"GET /api/v1/components/*path": ScopeComponentsRead, "GET /api/v1/recipe": ScopeComponentsRead, "GET /api/v1/environments": ScopeComponentsRead,
 		"GET /api/v1/builds": ScopeBuildsRead, "GET /api/v1/builds/:id": ScopeBuildsRead, "GET /api/v1/builds/:id/logs": ScopeBuildsRead,
 		"POST /api/v1/builds/:id/cancel": ScopeBuildsWrite,
 		"GET /healthz":                   ScopePublic, "GET /readyz": ScopePublic, "GET /version": ScopePublic, "GET /metrics": ScopePublic,
@@ -53,8 +55,8 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 		"no key":        {"", nil, http.StatusUnauthorized, model.CodeAuthMissing},
 		"wrong key":     {"wrong", nil, http.StatusUnauthorized, model.CodeAuthInvalid},
 		"expired key":   {"expired", nil, http.StatusUnauthorized, model.CodeAuthExpired},
-		"read-only key": {readKey, []Scope{ScopeImagesRead, ScopeBuildsRead}, http.StatusForbidden, model.CodeScopeInsufficient},
-		"full key":      {fullKey, []Scope{ScopeImagesRead, ScopeBuildsRead, ScopeImagesWrite, ScopeBuildsWrite}, 0, ""},
+		"read-only key": {readKey, []Scope{ScopeImagesRead, ScopeComponentsRead, ScopeBuildsRead}, http.StatusForbidden, model.CodeScopeInsufficient},
+		"full key":      {fullKey, []Scope{ScopeImagesRead, ScopeComponentsRead, ScopeBuildsRead, ScopeImagesWrite, ScopeComponentsWrite, ScopeBuildsWrite}, 0, ""},
 	}
 	for name, k := range keys {
 		for _, r := range a.server.Routes() {

@@ -27,14 +27,16 @@ const (
 	ssePingInterval  = 15 * time.Second
 )
 
-// Config is what the API needs. Builds, Images, Logs, Auth, Health and Log must be set.
+// Config is what the API needs. The interfaces and Log must be set.
 type Config struct {
-	Builds Builds
-	Images Images
-	Logs   Logs
-	Auth   Authenticator
-	Health Health
-	Log    *slog.Logger
+	Builds     Builds
+	Images     Images
+	Components Components
+	Tarballs   Tarballs
+	Logs       Logs
+	Auth       Authenticator
+	Health     Health
+	Log        *slog.Logger
 	// Registry serves /v2 and what is below it, where image clients look for a registry; nil when it is elsewhere. It
 	// decides itself who may do what.
 	Registry http.Handler
@@ -63,8 +65,9 @@ type Server struct {
 
 // New makes the API from its parts. It fails when one is missing or the registry refuses the metrics.
 func New(cfg Config) (*Server, error) {
-	if cfg.Builds == nil || cfg.Images == nil || cfg.Logs == nil || cfg.Auth == nil || cfg.Health == nil || cfg.Log == nil {
-		return nil, errors.New("handlers: Builds, Images, Logs, Auth, Health and Log must all be set")
+	if cfg.Builds == nil || cfg.Images == nil || cfg.Components == nil || cfg.Tarballs == nil || cfg.Logs == nil || cfg.Auth == nil ||
+		cfg.Health == nil || cfg.Log == nil {
+		return nil, errors.New("handlers: Builds, Images, Components, Tarballs, Logs, Auth, Health and Log must all be set")
 	}
 	cfg = withDefaults(cfg)
 	m, err := newHTTPMetrics(cfg.Metrics)

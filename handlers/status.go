@@ -49,6 +49,7 @@ func statusTable() []statusGroup {
 			model.CodeBodyTooLarge, model.CodeDockerfileTooLarge, model.CodeSecretTooLarge, model.CodeContextTooLarge,
 			model.CodeContextTooManyFiles, model.CodeRepoTooLarge, model.CodeRepoTooManyFiles,
 		}},
+		{http.StatusPreconditionFailed, []model.Code{model.CodePreconditionFailed}},
 		{http.StatusRequestedRangeNotSatisfiable, []model.Code{model.CodeRangeNotSatisfiable}},
 		{http.StatusUnsupportedMediaType, []model.Code{model.CodeUnsupportedMediaType}},
 		{http.StatusUnprocessableEntity, unprocessable()},

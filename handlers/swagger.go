@@ -52,7 +52,7 @@ const rootPage = `<!DOCTYPE html>
 <head><meta charset="utf-8"><title>Cooper</title></head>
 <body>
 <h1>Cooper</h1>
-<p>Builds container images from Dockerfiles, and keeps them.</p>
+<p>Builds container images from Dockerfiles, and components from git repositories, and keeps them.</p>
 <ul>
 <li><a href="/swagger/index.html">The API</a>, to read and to try</li>
 <li><a href="/readyz">Is the service ready?</a></li>

@@ -430,6 +430,737 @@ const docTemplate = `{
                 ]
             }
         },
+        "/api/v1/component": {
+            "get": {
+                "description": "When the component is there for the tag's commit and the architecture, it is handed out in the ` + "`" + `format` + "`" + ` asked for:\n` + "`" + `json` + "`" + ` describes it and has a download URL, ` + "`" + `path` + "`" + ` has the path of a read-only tree on the server's disk and a command that\ncopies it, and ` + "`" + `tar.gz` + "`" + `, ` + "`" + `tar.zst` + "`" + `, ` + "`" + `tar` + "`" + ` and ` + "`" + `zip` + "`" + ` are its bytes, with ` + "`" + `Range` + "`" + `, ` + "`" + `If-Range` + "`" + `, ` + "`" + `ETag` + "`" + ` and ` + "`" + `Content-Digest` + "`" + `; where the\nstore sends them itself, a redirect to it.\n\nWhen there is none, it is built, if the key holds ` + "`" + `components:write` + "`" + `: 202 with ` + "`" + `buildId` + "`" + ` and ` + "`" + `Location` + "`" + `, or with ` + "`" + `Prefer: wait=N` + "`" + `\nup to N seconds later the component. A build that failed answers with the status of its ` + "`" + `code` + "`" + `, its ` + "`" + `buildId` + "`" + ` and the last\nlines of its log; so does the next request for the same, unless ` + "`" + `retry=1` + "`" + ` or the reason was a passing one.\n\n` + "`" + `tag` + "`" + ` is any git ref and is resolved each time. The header ` + "`" + `X-Cooper-Commit` + "`" + ` names the commit of what is sent, and\n` + "`" + `X-Cooper-Digest` + "`" + ` the digest of the whole file in that format.",
+                "produces": [
+                    "application/json",
+                    "application/gzip",
+                    "application/zstd",
+                    "application/x-tar",
+                    "application/zip"
+                ],
+                "tags": [
+                    "components"
+                ],
+                "summary": "Get a component, built on demand",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "zlib",
+                        "description": "Name of the component",
+                        "name": "component",
+                        "in": "query",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "example": "v1.3",
+                        "description": "Git tag, branch or commit; the default branch when left out",
+                        "name": "tag",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "linux/arm64",
+                        "description": "Platform, or name of an OS environment; the server's own platform when left out",
+                        "name": "architecture",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "https://github.com/madler/zlib",
+                        "description": "The git repository; needed only the first time",
+                        "name": "url",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Folder of the repository that the component is in",
+                        "name": "subdir",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Only what was built of this commit, of 40 hex digits; nothing is built",
+                        "name": "commit",
+                        "in": "query"
+                    },
+                    {
+                        "enum": [
+                            "json",
+                            "path",
+                            "tar.gz",
+                            "tar.zst",
+                            "tar",
+                            "zip"
+                        ],
+                        "type": "string",
+                        "default": "json",
+                        "description": "What to answer with",
+                        "name": "format",
+                        "in": "query"
+                    },
+                    {
+                        "type": "boolean",
+                        "description": "Build again although the same failed before",
+                        "name": "retry",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "wait=60",
+                        "description": "wait=N waits up to N seconds, at most 3600, for the outcome of a build",
+                        "name": "Prefer",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "example": "bytes=1000-",
+                        "description": "Bytes wanted of a tarball",
+                        "name": "Range",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "ETag for which Range holds; another gets the whole tarball",
+                        "name": "If-Range",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "ETags of what the caller has",
+                        "name": "If-None-Match",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Linux user who asks: recorded with a build, and no proof of anything",
+                        "name": "linux_username",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "The same, for proxies that drop headers with underscores",
+                        "name": "X-Linux-Username",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "GitHub user who asks: recorded with a build, and no proof of anything",
+                        "name": "github_username",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "The same, for proxies that drop headers with underscores",
+                        "name": "X-Github-Username",
+                        "in": "header"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "available; with a tarball's format, its bytes",
+                        "schema": {
+                            "$ref": "#/definitions/Component"
+                        },
+                        "headers": {
+                            "Content-Digest": {
+                                "type": "string",
+                                "description": "sha-256 of the bytes, as RFC 9530 writes it"
+                            },
+                            "ETag": {
+                                "type": "string",
+                                "description": "Digest of the bytes, in quotes"
+                            },
+                            "X-Cooper-Commit": {
+                                "type": "string",
+                                "description": "Commit that they were built of"
+                            },
+                            "X-Cooper-Digest": {
+                                "type": "string",
+                                "description": "Digest of the bytes"
+                            }
+                        }
+                    },
+                    "202": {
+                        "description": "It is being built",
+                        "schema": {
+                            "$ref": "#/definitions/Submission"
+                        },
+                        "headers": {
+                            "Location": {
+                                "type": "string",
+                                "description": "Where the build is"
+                            },
+                            "Retry-After": {
+                                "type": "integer",
+                                "description": "Seconds after which asking again makes sense"
+                            }
+                        }
+                    },
+                    "206": {
+                        "description": "The bytes that Range asked for",
+                        "schema": {
+                            "type": "string"
+                        }
+                    },
+                    "304": {
+                        "description": "The caller has it",
+                        "schema": {
+                            "type": "string"
+                        }
+                    },
+                    "307": {
+                        "description": "The store sends the bytes: go on without the API key",
+                        "schema": {
+                            "type": "string"
+                        }
+                    },
+                    "400": {
+                        "description": "PARAM_INVALID",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "401": {
+                        "description": "AUTH_MISSING, AUTH_INVALID, AUTH_EXPIRED, AUTH_REVOKED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "403": {
+                        "description": "SCOPE_INSUFFICIENT, FRONTEND_NOT_ALLOWED, ENTITLEMENT_DENIED, SOURCE_DENIED, URL_HOST_DENIED, URL_PORT_DENIED, REDIRECT_DENIED",
+                        "schema": {
+                            "$ref": "#/definitions/FailedComponent"
+                        }
+                    },
+                    "404": {
+                        "description": "COMPONENT_NOT_FOUND, NOT_FOUND",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "409": {
+                        "description": "PATH_NOT_AVAILABLE, REF_AMBIGUOUS, CANCELED",
+                        "schema": {
+                            "$ref": "#/definitions/FailedComponent"
+                        }
+                    },
+                    "412": {
+                        "description": "PRECONDITION_FAILED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "413": {
+                        "description": "REPO_TOO_LARGE, REPO_TOO_MANY_FILES",
+                        "schema": {
+                            "$ref": "#/definitions/FailedComponent"
+                        }
+                    },
+                    "416": {
+                        "description": "RANGE_NOT_SATISFIABLE",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "422": {
+                        "description": "FIELD_REQUIRED, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, SOURCE_INVALID, URL_REQUIRED, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, TARGET_NOT_FOUND, DEPENDENCY_INVALID, DEPENDENCY_CYCLE, DEPENDENCY_FAILED, SUBMODULE_DENIED, SUBMODULE_DEPTH, LFS_NOT_SUPPORTED, COMPONENT_EMPTY, COMPONENT_TOO_LARGE, COMPONENT_ENTRY_TYPE, STEP_FAILED, MEMORY_LIMIT, PIDS_LIMIT, DISK_LIMIT, BASE_IMAGE_NOT_FOUND, COPY_SOURCE_NOT_FOUND, BUILD_FAILED, BUILD_TIMEOUT: it cannot be built so",
+                        "schema": {
+                            "$ref": "#/definitions/FailedComponent"
+                        }
+                    },
+                    "429": {
+                        "description": "RATE_LIMITED, QUEUE_FULL",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "500": {
+                        "description": "INTERNAL, ARTIFACT_CORRUPT",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "502": {
+                        "description": "PUSH_FAILED",
+                        "schema": {
+                            "$ref": "#/definitions/FailedComponent"
+                        }
+                    },
+                    "503": {
+                        "description": "UNAVAILABLE, SHUTTING_DOWN, BUILDER_UNAVAILABLE, WORKER_LOST, NO_WORKER_FOR_PLATFORM, JOB_EXPIRED",
+                        "schema": {
+                            "$ref": "#/definitions/FailedComponent"
+                        }
+                    },
+                    "507": {
+                        "description": "STORAGE_FULL",
+                        "schema": {
+                            "$ref": "#/definitions/FailedComponent"
+                        }
+                    }
+                },
+                "security": [
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ]
+            }
+        },
+        "/api/v1/components": {
+            "get": {
+                "description": "The newest value for each name, tag, environment and platform; with ` + "`" + `history` + "`" + `, the earlier ones, too.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "components"
+                ],
+                "summary": "List components, newest first",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "description": "Only of this name",
+                        "name": "component",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Only asked for by this tag",
+                        "name": "tag",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Only for this platform or OS environment",
+                        "name": "architecture",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Only of this commit, of 40 hex digits",
+                        "name": "commit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Only with this digest of the tarball",
+                        "name": "digest",
+                        "in": "query"
+                    },
+                    {
+                        "type": "boolean",
+                        "description": "Earlier values, too",
+                        "name": "history",
+                        "in": "query"
+                    },
+                    {
+                        "maximum": 500,
+                        "minimum": 1,
+                        "type": "integer",
+                        "default": 50,
+                        "description": "Components on a page",
+                        "name": "limit",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "nextCursor of the page before",
+                        "name": "cursor",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/Components"
+                        }
+                    },
+                    "400": {
+                        "description": "PARAM_INVALID",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "401": {
+                        "description": "AUTH_MISSING, AUTH_INVALID, AUTH_EXPIRED, AUTH_REVOKED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "403": {
+                        "description": "SCOPE_INSUFFICIENT",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "422": {
+                        "description": "PLATFORM_UNSUPPORTED, FIELD_INVALID_CHAR",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "429": {
+                        "description": "RATE_LIMITED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "500": {
+                        "description": "INTERNAL",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "503": {
+                        "description": "UNAVAILABLE, SHUTTING_DOWN",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    }
+                },
+                "security": [
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ]
+            },
+            "post": {
+                "description": "Resolves the tag to a commit, finds the repository's build instructions and queues a build for each architecture. Answers 202\nat once; with ` + "`" + `Prefer: wait=N` + "`" + ` it waits up to N seconds for the outcome and answers 200 with it, also when the build failed:\nlook at ` + "`" + `status` + "`" + `. An equal request that is in flight is joined.",
+                "consumes": [
+                    "application/json"
+                ],
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "components"
+                ],
+                "summary": "Build a component of a git repository",
+                "parameters": [
+                    {
+                        "description": "What to build; an unknown field, one that is given twice, and a value of another type are refused",
+                        "name": "request",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/ComponentRequest"
+                        }
+                    },
+                    {
+                        "type": "string",
+                        "example": "wait=60",
+                        "description": "wait=N waits up to N seconds, at most 3600, for the outcome",
+                        "name": "Prefer",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "A repeated request with the same key is the same request",
+                        "name": "Idempotency-Key",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Linux user who asks: recorded and shown, and no proof of anything",
+                        "name": "linux_username",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "The same, for proxies that drop headers with underscores",
+                        "name": "X-Linux-Username",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "GitHub user who asks: recorded and shown, and no proof of anything",
+                        "name": "github_username",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "The same, for proxies that drop headers with underscores",
+                        "name": "X-Github-Username",
+                        "in": "header"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "The build ended while it was waited for: succeeded, failed or canceled",
+                        "schema": {
+                            "$ref": "#/definitions/Submission"
+                        }
+                    },
+                    "202": {
+                        "description": "Queued or running",
+                        "schema": {
+                            "$ref": "#/definitions/Submission"
+                        },
+                        "headers": {
+                            "Location": {
+                                "type": "string",
+                                "description": "Where the build is"
+                            },
+                            "Retry-After": {
+                                "type": "integer",
+                                "description": "Seconds after which asking again makes sense"
+                            }
+                        }
+                    },
+                    "400": {
+                        "description": "BODY_MALFORMED, FIELD_UNKNOWN, FIELD_DUPLICATE, PARAM_INVALID",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "401": {
+                        "description": "AUTH_MISSING, AUTH_INVALID, AUTH_EXPIRED, AUTH_REVOKED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "403": {
+                        "description": "SCOPE_INSUFFICIENT, FRONTEND_NOT_ALLOWED, ENTITLEMENT_DENIED, SOURCE_DENIED, URL_HOST_DENIED, URL_PORT_DENIED, REDIRECT_DENIED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "408": {
+                        "description": "BODY_TIMEOUT",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "409": {
+                        "description": "IDEMPOTENCY_KEY_REUSED, REF_AMBIGUOUS",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "413": {
+                        "description": "BODY_TOO_LARGE, REPO_TOO_LARGE, REPO_TOO_MANY_FILES",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "415": {
+                        "description": "UNSUPPORTED_MEDIA_TYPE",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "422": {
+                        "description": "FIELD_REQUIRED, FIELD_TYPE, FIELD_INVALID, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, TOO_MANY_ITEMS, BUILD_ARG_INVALID, TIMEOUT_INVALID, SOURCE_INVALID, URL_REQUIRED, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, TARGET_NOT_FOUND, COMPONENT_NOT_FOUND, DEPENDENCY_INVALID, DEPENDENCY_CYCLE, DEPENDENCY_FAILED, SUBMODULE_DENIED, SUBMODULE_DEPTH, LFS_NOT_SUPPORTED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "429": {
+                        "description": "RATE_LIMITED, QUEUE_FULL",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "500": {
+                        "description": "INTERNAL",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "503": {
+                        "description": "UNAVAILABLE, SHUTTING_DOWN",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "507": {
+                        "description": "STORAGE_FULL",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    }
+                },
+                "security": [
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ]
+            }
+        },
+        "/api/v1/components/{name}/graph": {
+            "get": {
+                "description": "The component and all that it was built with, directly and indirectly: as JSON, or drawn as SVG with ` + "`" + `format=svg` + "`" + ` or\n` + "`" + `Accept: image/svg+xml` + "`" + `.",
+                "produces": [
+                    "application/json",
+                    "image/svg+xml"
+                ],
+                "tags": [
+                    "components"
+                ],
+                "summary": "Show what a component was built with",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "zlib",
+                        "description": "Name of the component; its slashes may stay as they are",
+                        "name": "name",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "type": "string",
+                        "example": "v1.3",
+                        "description": "Git tag, branch or commit as the component was asked for; the default branch when left out",
+                        "name": "tag",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "linux/arm64",
+                        "description": "Platform, or name of an OS environment",
+                        "name": "architecture",
+                        "in": "query"
+                    },
+                    {
+                        "enum": [
+                            "json",
+                            "svg"
+                        ],
+                        "type": "string",
+                        "default": "json",
+                        "description": "What to answer with",
+                        "name": "format",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/Graph"
+                        }
+                    },
+                    "400": {
+                        "description": "PARAM_INVALID",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "401": {
+                        "description": "AUTH_MISSING, AUTH_INVALID, AUTH_EXPIRED, AUTH_REVOKED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "403": {
+                        "description": "SCOPE_INSUFFICIENT",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "404": {
+                        "description": "COMPONENT_NOT_FOUND, NOT_FOUND",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "422": {
+                        "description": "NAME_INVALID, NAME_TOO_LONG, REF_INVALID, PLATFORM_UNSUPPORTED, FIELD_INVALID_CHAR",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "429": {
+                        "description": "RATE_LIMITED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "500": {
+                        "description": "INTERNAL",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "503": {
+                        "description": "UNAVAILABLE, SHUTTING_DOWN",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    }
+                },
+                "security": [
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ]
+            }
+        },
+        "/api/v1/environments": {
+            "get": {
+                "description": "Each may be given as ` + "`" + `architecture` + "`" + ` where a component is asked for. The one called ` + "`" + `default` + "`" + ` serves plain platforms.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "components"
+                ],
+                "summary": "List the OS environments",
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/Environments"
+                        }
+                    },
+                    "400": {
+                        "description": "PARAM_INVALID",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "401": {
+                        "description": "AUTH_MISSING, AUTH_INVALID, AUTH_EXPIRED, AUTH_REVOKED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "403": {
+                        "description": "SCOPE_INSUFFICIENT",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "429": {
+                        "description": "RATE_LIMITED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "500": {
+                        "description": "INTERNAL",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "503": {
+                        "description": "UNAVAILABLE, SHUTTING_DOWN",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    }
+                },
+                "security": [
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ]
+            }
+        },
         "/api/v1/image": {
             "get": {
                 "description": "Answers 200 when the image can be pulled for the architecture. Otherwise 404, with ` + "`" + `buildId` + "`" + ` when a build of it is under way.",
@@ -641,7 +1372,7 @@ const docTemplate = `{
                 ]
             },
             "post": {
-                "description": "Queues a build of the Dockerfile for each architecture and answers 202 at once. With ` + "`" + `Prefer: wait=N` + "`" + ` it waits up to N\nseconds for the outcome and answers 200 with it, also when the build failed: look at ` + "`" + `status` + "`" + `.\n\nAn equal request that is in flight is joined: both get the same ` + "`" + `buildId` + "`" + `, and ` + "`" + `joined` + "`" + ` is true.\nA secret is given as ` + "`" + `secret` + "`" + ` with ` + "`" + `ID=VALUE` + "`" + `, or as a file in a part that is named ` + "`" + `secret.ID` + "`" + `.\n\nThe same may be sent as ` + "`" + `application/json` + "`" + `, an object of at most 4 MiB and without an uploaded context:\n\n` + "`" + `` + "`" + `` + "`" + `json\n{\n\"component\": \"shop\", \"branch\": \"main\", \"tag\": \"1.2\",\n\"dockerfile\": \"FROM scratch\\nCOPY \u003c\u003cEOF /hello\\nhi\\nEOF\\n\",\n\"architecture\": [\"linux/amd64\", \"arm64\"],\n\"buildArgs\": {\"VERSION\": \"1.2\"}, \"labels\": {\"org.example.team\": \"shop\"}, \"secrets\": {\"token\": \"s3cr3t\"},\n\"noCache\": false, \"publish\": \"all\", \"compression\": \"gzip\", \"timeout\": \"30m\"\n}\n` + "`" + `` + "`" + `` + "`" + `\n\n| Field | Value |\n| --- | --- |\n| ` + "`" + `dockerfile` + "`" + ` | string, required: the Dockerfile's text, at most 1 MiB |\n| ` + "`" + `component` + "`" + ` | string, required |\n| ` + "`" + `branch` + "`" + `, ` + "`" + `tag` + "`" + `, ` + "`" + `target` + "`" + `, ` + "`" + `contextUrl` + "`" + `, ` + "`" + `compression` + "`" + `, ` + "`" + `publish` + "`" + `, ` + "`" + `timeout` + "`" + ` | string, as in the form |\n| ` + "`" + `architecture` + "`" + ` | string, which may be a comma list, or a list of strings |\n| ` + "`" + `noCache` + "`" + ` | boolean |\n| ` + "`" + `buildArgs` + "`" + `, ` + "`" + `labels` + "`" + `, ` + "`" + `secrets` + "`" + ` | object of strings: ` + "`" + `{\"NAME\": \"VALUE\"}` + "`" + ` |\n| ` + "`" + `buildArg` + "`" + `, ` + "`" + `label` + "`" + `, ` + "`" + `secret` + "`" + ` | list of strings: ` + "`" + `[\"NAME=VALUE\"]` + "`" + `, the form's way to say the same |\n\nAn unknown field, one that is given twice, and a value of another type are refused.",
+                "description": "Queues a build of the Dockerfile for each architecture and answers 202 at once. With ` + "`" + `Prefer: wait=N` + "`" + ` it waits up to N\nseconds for the outcome and answers 200 with it, also when the build failed: look at ` + "`" + `status` + "`" + `.\n\nAn equal request that is in flight is joined: both get the same ` + "`" + `buildId` + "`" + `, and ` + "`" + `joined` + "`" + ` is true.\nA secret is given as ` + "`" + `secret` + "`" + ` with ` + "`" + `ID=VALUE` + "`" + `, or as a file in a part that is named ` + "`" + `secret.ID` + "`" + `.\n\nThe same may be sent as ` + "`" + `application/json` + "`" + `, an object of at most 4 MiB and without an uploaded context:\n\n` + "`" + `` + "`" + `` + "`" + `json\n{\n\"component\": \"shop\", \"branch\": \"main\", \"tag\": \"1.2\",\n\"dockerfile\": \"FROM scratch\\nCOPY \u003c\u003cEOF /hello\\nhi\\nEOF\\n\",\n\"architecture\": [\"linux/amd64\", \"arm64\"],\n\"buildArgs\": {\"VERSION\": \"1.2\"}, \"labels\": {\"org.example.team\": \"shop\"}, \"secrets\": {\"token\": \"s3cr3t\"},\n\"noCache\": false, \"publish\": \"all\", \"compression\": \"gzip\", \"timeout\": \"30m\"\n}\n` + "`" + `` + "`" + `` + "`" + `\n\n| Field | Value |\n| --- | --- |\n| ` + "`" + `dockerfile` + "`" + ` | string, required: the Dockerfile's text, at most 1 MiB |\n| ` + "`" + `component` + "`" + ` | string, required |\n| ` + "`" + `branch` + "`" + `, ` + "`" + `tag` + "`" + `, ` + "`" + `target` + "`" + `, ` + "`" + `contextUrl` + "`" + `, ` + "`" + `compression` + "`" + `, ` + "`" + `publish` + "`" + `, ` + "`" + `timeout` + "`" + ` | string, as in the form |\n| ` + "`" + `architecture` + "`" + ` | string, which may be a comma list, or a list of strings |\n| ` + "`" + `components` + "`" + ` | string, which may be a comma list, or a list of strings: ` + "`" + `[\"zlib@v1.3\"]` + "`" + ` |\n| ` + "`" + `noCache` + "`" + ` | boolean |\n| ` + "`" + `buildArgs` + "`" + `, ` + "`" + `labels` + "`" + `, ` + "`" + `secrets` + "`" + ` | object of strings: ` + "`" + `{\"NAME\": \"VALUE\"}` + "`" + ` |\n| ` + "`" + `buildArg` + "`" + `, ` + "`" + `label` + "`" + `, ` + "`" + `secret` + "`" + ` | list of strings: ` + "`" + `[\"NAME=VALUE\"]` + "`" + `, the form's way to say the same |\n\nAn unknown field, one that is given twice, and a value of another type are refused.",
                 "consumes": [
                     "multipart/form-data"
                 ],
@@ -774,6 +1505,17 @@ const docTemplate = `{
                         "in": "formData"
                     },
                     {
+                        "type": "array",
+                        "items": {
+                            "type": "string"
+                        },
+                        "collectionFormat": "multi",
+                        "example": "zlib@v1.3",
+                        "description": "Components that the Dockerfile finds as named contexts (COPY --from=zlib / /usr/local), each name@tag, one a value or as a comma list",
+                        "name": "components",
+                        "in": "formData"
+                    },
+                    {
                         "type": "string",
                         "example": "wait=60",
                         "description": "wait=N waits up to N seconds, at most 3600, for the outcome",
@@ -877,7 +1619,7 @@ const docTemplate = `{
                         }
                     },
                     "422": {
-                        "description": "NAME_INVALID, TAG_INVALID, PLATFORM_UNSUPPORTED, DOCKERFILE_REQUIRED, DOCKERFILE_PARSE, CONTEXT_NOT_TAR and others: what was sent cannot be built",
+                        "description": "NAME_INVALID, TAG_INVALID, PLATFORM_UNSUPPORTED, DOCKERFILE_REQUIRED, DOCKERFILE_PARSE, CONTEXT_NOT_TAR, COMPONENT_NOT_FOUND, URL_REQUIRED, DEPENDENCY_INVALID, DEPENDENCY_CYCLE and others: what was sent cannot be built",
                         "schema": {
                             "$ref": "#/definitions/Error"
                         }
@@ -902,6 +1644,125 @@ const docTemplate = `{
                     },
                     "507": {
                         "description": "STORAGE_FULL",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    }
+                },
+                "security": [
+                    {
+                        "ApiKeyAuth": []
+                    }
+                ]
+            }
+        },
+        "/api/v1/recipe": {
+            "get": {
+                "description": "The build instructions that Cooper finds in the repository, or makes of what it finds, as a Dockerfile. Nothing is built.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "components"
+                ],
+                "summary": "Show how a repository would be built",
+                "parameters": [
+                    {
+                        "type": "string",
+                        "example": "https://github.com/madler/zlib",
+                        "description": "The git repository; needed unless component names one that was seen before",
+                        "name": "url",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "example": "v1.3",
+                        "description": "Git tag, branch or commit; the default branch when left out",
+                        "name": "tag",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Folder of the repository that the component is in",
+                        "name": "subdir",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Platform, or name of an OS environment",
+                        "name": "architecture",
+                        "in": "query"
+                    },
+                    {
+                        "type": "string",
+                        "description": "Name of the component",
+                        "name": "component",
+                        "in": "query"
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/Recipe"
+                        }
+                    },
+                    "400": {
+                        "description": "PARAM_INVALID",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "401": {
+                        "description": "AUTH_MISSING, AUTH_INVALID, AUTH_EXPIRED, AUTH_REVOKED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "403": {
+                        "description": "SCOPE_INSUFFICIENT, URL_HOST_DENIED, URL_PORT_DENIED, REDIRECT_DENIED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "404": {
+                        "description": "COMPONENT_NOT_FOUND",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "409": {
+                        "description": "REF_AMBIGUOUS",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "413": {
+                        "description": "REPO_TOO_LARGE, REPO_TOO_MANY_FILES",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "422": {
+                        "description": "FIELD_REQUIRED, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, SOURCE_INVALID, URL_REQUIRED, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, DEPENDENCY_INVALID",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "429": {
+                        "description": "RATE_LIMITED",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "500": {
+                        "description": "INTERNAL",
+                        "schema": {
+                            "$ref": "#/definitions/Error"
+                        }
+                    },
+                    "503": {
+                        "description": "UNAVAILABLE, SHUTTING_DOWN",
                         "schema": {
                             "$ref": "#/definitions/Error"
                         }
@@ -1017,6 +1878,7 @@ const docTemplate = `{
                     "example": 1
                 },
                 "branch": {
+                    "description": "of an image",
                     "type": "string",
                     "example": "main"
                 },
@@ -1061,10 +1923,21 @@ const docTemplate = `{
                 "createdAt": {
                     "type": "string"
                 },
+                "dependencies": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/model.Dependency"
+                    }
+                },
                 "dockerfile": {
                     "description": "left out in listings",
                     "type": "string",
                     "example": "FROM scratch"
+                },
+                "environment": {
+                    "description": "of a component that was asked for with one",
+                    "type": "string",
+                    "example": "debian12-arm64"
                 },
                 "errorMessage": {
                     "type": "string",
@@ -1122,6 +1995,14 @@ const docTemplate = `{
                     ],
                     "example": "each"
                 },
+                "recipe": {
+                    "description": "Recipe is how a component is built, and Dependencies the components that the build is given.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/model.Recipe"
+                        }
+                    ]
+                },
                 "requester": {
                     "$ref": "#/definitions/model.Requester"
                 },
@@ -1152,6 +2033,7 @@ const docTemplate = `{
                     "example": "running"
                 },
                 "tag": {
+                    "description": "of an image; of a component, the git ref as asked for",
                     "type": "string",
                     "example": "latest"
                 },
@@ -1218,9 +2100,399 @@ const docTemplate = `{
                 }
             }
         },
+        "Component": {
+            "type": "object",
+            "properties": {
+                "architecture": {
+                    "type": "string",
+                    "example": "linux/amd64"
+                },
+                "buildId": {
+                    "type": "string",
+                    "example": "019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"
+                },
+                "commit": {
+                    "type": "string",
+                    "example": "09155eaa2f9270dc4ed1fa13e2b4b2613e6e4851"
+                },
+                "commitTime": {
+                    "type": "string"
+                },
+                "component": {
+                    "description": "where its tarball is downloaded; with format=path, the path of its files on the server's disk",
+                    "type": "string",
+                    "example": "http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64\u0026commit=8bd2\u0026component=zlib\u0026format=tar.gz\u0026tag=v1.3"
+                },
+                "copy": {
+                    "description": "with format=path: the command that copies it",
+                    "type": "string",
+                    "example": "cp -a /var/lib/cooper/trees/9b2c/. DEST/"
+                },
+                "createdAt": {
+                    "type": "string"
+                },
+                "dependencies": {
+                    "description": "what it was built with",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/model.Dependency"
+                    }
+                },
+                "digest": {
+                    "type": "string",
+                    "example": "sha256:9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f"
+                },
+                "environment": {
+                    "type": "string",
+                    "example": "default"
+                },
+                "errorMessage": {
+                    "description": "empty when nothing went wrong",
+                    "type": "string",
+                    "example": ""
+                },
+                "format": {
+                    "description": "in which it is kept, and which digest and size are of",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/model.Format"
+                        }
+                    ],
+                    "example": "tar.gz"
+                },
+                "imageName": {
+                    "description": "of the OCI image whose one layer is the tarball",
+                    "type": "string",
+                    "example": "127.0.0.1:8080/components/zlib:v1.3"
+                },
+                "links": {
+                    "$ref": "#/definitions/ComponentLinks"
+                },
+                "moved": {
+                    "description": "the tag named another commit before",
+                    "type": "boolean"
+                },
+                "name": {
+                    "type": "string",
+                    "example": "zlib"
+                },
+                "previousCommit": {
+                    "description": "when it has moved",
+                    "type": "string",
+                    "example": "cacf7f1d4e3d44d871b605da3b647f07d718623f"
+                },
+                "pullCommand": {
+                    "type": "string",
+                    "example": "docker pull --platform linux/amd64 127.0.0.1:8080/components/zlib:v1.3"
+                },
+                "recipe": {
+                    "description": "where the build instructions came from",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/model.RecipeKind"
+                        }
+                    ],
+                    "example": "cmake"
+                },
+                "refKind": {
+                    "description": "what tag names; a branch moves",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/model.RefKind"
+                        }
+                    ],
+                    "example": "tag"
+                },
+                "size": {
+                    "type": "integer",
+                    "example": 131072
+                },
+                "status": {
+                    "type": "string",
+                    "example": "ok"
+                },
+                "subdir": {
+                    "type": "string"
+                },
+                "tag": {
+                    "type": "string",
+                    "example": "v1.3"
+                },
+                "url": {
+                    "type": "string",
+                    "example": "https://github.com/madler/zlib"
+                }
+            }
+        },
+        "ComponentLinks": {
+            "type": "object",
+            "properties": {
+                "build": {
+                    "type": "string",
+                    "example": "http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"
+                },
+                "graph": {
+                    "type": "string",
+                    "example": "http://127.0.0.1:8080/api/v1/components/zlib/graph?architecture=linux%2Famd64\u0026tag=v1.3"
+                },
+                "logs": {
+                    "type": "string",
+                    "example": "http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/logs"
+                },
+                "tarball": {
+                    "type": "string",
+                    "example": "http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64\u0026commit=8bd2\u0026component=zlib\u0026format=tar.gz\u0026tag=v1.3"
+                }
+            }
+        },
+        "ComponentRecord": {
+            "type": "object",
+            "properties": {
+                "architecture": {
+                    "type": "string",
+                    "example": "linux/amd64"
+                },
+                "buildId": {
+                    "type": "string",
+                    "example": "019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"
+                },
+                "commit": {
+                    "type": "string",
+                    "example": "09155eaa2f9270dc4ed1fa13e2b4b2613e6e4851"
+                },
+                "commitTime": {
+                    "type": "string"
+                },
+                "component": {
+                    "description": "where its tarball is downloaded; with format=path, the path of its files on the server's disk",
+                    "type": "string",
+                    "example": "http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64\u0026commit=8bd2\u0026component=zlib\u0026format=tar.gz\u0026tag=v1.3"
+                },
+                "createdAt": {
+                    "type": "string"
+                },
+                "dependencies": {
+                    "description": "what it was built with",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/model.Dependency"
+                    }
+                },
+                "digest": {
+                    "type": "string",
+                    "example": "sha256:9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f"
+                },
+                "environment": {
+                    "type": "string",
+                    "example": "default"
+                },
+                "format": {
+                    "description": "in which it is kept, and which digest and size are of",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/model.Format"
+                        }
+                    ],
+                    "example": "tar.gz"
+                },
+                "imageName": {
+                    "description": "of the OCI image whose one layer is the tarball",
+                    "type": "string",
+                    "example": "127.0.0.1:8080/components/zlib:v1.3"
+                },
+                "links": {
+                    "$ref": "#/definitions/ComponentLinks"
+                },
+                "moved": {
+                    "description": "the tag named another commit before",
+                    "type": "boolean"
+                },
+                "name": {
+                    "type": "string",
+                    "example": "zlib"
+                },
+                "previousCommit": {
+                    "description": "when it has moved",
+                    "type": "string",
+                    "example": "cacf7f1d4e3d44d871b605da3b647f07d718623f"
+                },
+                "pullCommand": {
+                    "type": "string",
+                    "example": "docker pull --platform linux/amd64 127.0.0.1:8080/components/zlib:v1.3"
+                },
+                "recipe": {
+                    "description": "where the build instructions came from",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/model.RecipeKind"
+                        }
+                    ],
+                    "example": "cmake"
+                },
+                "refKind": {
+                    "description": "what tag names; a branch moves",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/model.RefKind"
+                        }
+                    ],
+                    "example": "tag"
+                },
+                "size": {
+                    "type": "integer",
+                    "example": 131072
+                },
+                "subdir": {
+                    "type": "string"
+                },
+                "tag": {
+                    "type": "string",
+                    "example": "v1.3"
+                },
+                "url": {
+                    "type": "string",
+                    "example": "https://github.com/madler/zlib"
+                }
+            }
+        },
+        "ComponentRequest": {
+            "type": "object",
+            "required": [
+                "component"
+            ],
+            "properties": {
+                "architecture": {
+                    "description": "platforms, or one OS environment; a comma list in one string, too; the server's own platform when left out",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "linux/amd64",
+                        "linux/arm64"
+                    ]
+                },
+                "buildArg": {
+                    "description": "another way to say the same: K=V",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "VERSION=1.3"
+                    ]
+                },
+                "buildArgs": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "string"
+                    }
+                },
+                "component": {
+                    "description": "what to call it",
+                    "type": "string",
+                    "example": "zlib"
+                },
+                "noCache": {
+                    "description": "run every step again",
+                    "type": "boolean"
+                },
+                "subdir": {
+                    "description": "folder of the repository that the component is in",
+                    "type": "string",
+                    "example": "contrib/minizip"
+                },
+                "tag": {
+                    "description": "git tag, branch or commit; the default branch when left out",
+                    "type": "string",
+                    "example": "v1.3"
+                },
+                "timeout": {
+                    "description": "how long the build may run",
+                    "type": "string",
+                    "example": "30m"
+                },
+                "url": {
+                    "description": "https or ssh; needed only the first time",
+                    "type": "string",
+                    "example": "https://github.com/madler/zlib"
+                }
+            }
+        },
+        "Components": {
+            "type": "object",
+            "properties": {
+                "components": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/ComponentRecord"
+                    }
+                },
+                "errorMessage": {
+                    "description": "empty when nothing went wrong",
+                    "type": "string",
+                    "example": ""
+                },
+                "nextCursor": {
+                    "description": "of the next page; absent on the last",
+                    "type": "string"
+                },
+                "status": {
+                    "type": "string",
+                    "example": "ok"
+                }
+            }
+        },
         "Envelope": {
             "type": "object",
             "properties": {
+                "errorMessage": {
+                    "description": "empty when nothing went wrong",
+                    "type": "string",
+                    "example": ""
+                },
+                "status": {
+                    "type": "string",
+                    "example": "ok"
+                }
+            }
+        },
+        "Environment": {
+            "type": "object",
+            "properties": {
+                "buildArgs": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "string"
+                    }
+                },
+                "images": {
+                    "description": "base image by language",
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "string"
+                    }
+                },
+                "name": {
+                    "type": "string",
+                    "example": "debian12-arm64"
+                },
+                "platform": {
+                    "description": "empty for the default one: whichever is asked for",
+                    "type": "string",
+                    "example": "linux/arm64"
+                }
+            }
+        },
+        "Environments": {
+            "type": "object",
+            "properties": {
+                "environments": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/Environment"
+                    }
+                },
                 "errorMessage": {
                     "description": "empty when nothing went wrong",
                     "type": "string",
@@ -1278,6 +2550,108 @@ const docTemplate = `{
                 "status": {
                     "type": "string",
                     "example": "error"
+                }
+            }
+        },
+        "FailedComponent": {
+            "type": "object",
+            "properties": {
+                "allowed": {
+                    "description": "what would have been accepted",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "linux/amd64",
+                        "linux/arm64"
+                    ]
+                },
+                "architecture": {
+                    "type": "string",
+                    "example": "linux/amd64"
+                },
+                "buildId": {
+                    "description": "of the build that failed",
+                    "type": "string",
+                    "example": "019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"
+                },
+                "code": {
+                    "description": "stable; rely on it rather than on the message",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/model.Code"
+                        }
+                    ],
+                    "example": "DOCKERFILE_REQUIRED"
+                },
+                "errorMessage": {
+                    "description": "what was wrong and what to do",
+                    "type": "string",
+                    "example": "The field dockerfile is missing: send the Dockerfile as a file."
+                },
+                "field": {
+                    "description": "the field or parameter at fault",
+                    "type": "string",
+                    "example": "dockerfile"
+                },
+                "imageName": {
+                    "description": "what it would have made",
+                    "type": "string",
+                    "example": "127.0.0.1:8080/components/zlib:v1.3"
+                },
+                "line": {
+                    "description": "of the Dockerfile",
+                    "type": "integer",
+                    "example": 3
+                },
+                "links": {
+                    "$ref": "#/definitions/Links"
+                },
+                "log": {
+                    "description": "its last lines",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "make: *** [all] Error 1"
+                    ]
+                },
+                "requestId": {
+                    "description": "also the header X-Request-Id, and in the server's log",
+                    "type": "string",
+                    "example": "5f0c1c2e9a4b4d6f"
+                },
+                "status": {
+                    "type": "string",
+                    "example": "error"
+                }
+            }
+        },
+        "Graph": {
+            "type": "object",
+            "properties": {
+                "edges": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/model.GraphEdge"
+                    }
+                },
+                "errorMessage": {
+                    "description": "empty when nothing went wrong",
+                    "type": "string",
+                    "example": ""
+                },
+                "nodes": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/model.GraphNode"
+                    }
+                },
+                "status": {
+                    "type": "string",
+                    "example": "ok"
                 }
             }
         },
@@ -1470,6 +2844,16 @@ const docTemplate = `{
                     "type": "string",
                     "example": "No worker for linux/arm64 is connected."
                 },
+                "waitsFor": {
+                    "description": "builds of components that must succeed first",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    },
+                    "example": [
+                        "019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3f"
+                    ]
+                },
                 "worker": {
                     "type": "string",
                     "example": "builder-1"
@@ -1484,7 +2868,7 @@ const docTemplate = `{
                     "example": "linux/arm64"
                 },
                 "digest": {
-                    "description": "of the manifest, once succeeded",
+                    "description": "of the image's manifest or the component's tarball, once succeeded",
                     "type": "string",
                     "example": "sha256:9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f"
                 },
@@ -1509,7 +2893,12 @@ const docTemplate = `{
                     "type": "string",
                     "example": "http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/cancel"
                 },
+                "component": {
+                    "type": "string",
+                    "example": "http://127.0.0.1:8080/api/v1/component?component=zlib\u0026tag=v1.3"
+                },
                 "image": {
+                    "description": "Image is where the image of an image build is found, and Component the component of a component build.",
                     "type": "string",
                     "example": "http://127.0.0.1:8080/api/v1/image?branch=main\u0026component=shop\u0026tag=latest"
                 },
@@ -1610,6 +2999,90 @@ const docTemplate = `{
                 "ready": {
                     "type": "boolean",
                     "example": true
+                }
+            }
+        },
+        "Recipe": {
+            "type": "object",
+            "properties": {
+                "architecture": {
+                    "type": "string",
+                    "example": "linux/amd64"
+                },
+                "buildArgs": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "string"
+                    }
+                },
+                "commit": {
+                    "type": "string",
+                    "example": "09155eaa2f9270dc4ed1fa13e2b4b2613e6e4851"
+                },
+                "dependsOn": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/model.ComponentRef"
+                    }
+                },
+                "dockerfile": {
+                    "description": "commit it to take over",
+                    "type": "string"
+                },
+                "environment": {
+                    "type": "string",
+                    "example": "default"
+                },
+                "errorMessage": {
+                    "description": "empty when nothing went wrong",
+                    "type": "string",
+                    "example": ""
+                },
+                "file": {
+                    "description": "that decided",
+                    "type": "string",
+                    "example": "CMakeLists.txt"
+                },
+                "kind": {
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/model.RecipeKind"
+                        }
+                    ],
+                    "example": "cmake"
+                },
+                "lookedFor": {
+                    "description": "in order; the first found wins",
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    }
+                },
+                "notes": {
+                    "type": "array",
+                    "items": {
+                        "type": "string"
+                    }
+                },
+                "reason": {
+                    "type": "string",
+                    "example": "CMakeLists.txt: built with CMake, since there is no Dockerfile and no .cooper/*.hcl."
+                },
+                "status": {
+                    "type": "string",
+                    "example": "ok"
+                },
+                "subdir": {
+                    "type": "string"
+                },
+                "target": {
+                    "description": "the stage whose files are the component; the last one when absent",
+                    "type": "string",
+                    "example": "component"
+                },
+                "url": {
+                    "type": "string",
+                    "example": "https://github.com/madler/zlib"
                 }
             }
         },
@@ -1803,7 +3276,25 @@ const docTemplate = `{
                 "PUSH_FAILED",
                 "CANCELED",
                 "LEASE_LOST",
-                "JOB_ALREADY_FINISHED"
+                "JOB_ALREADY_FINISHED",
+                "COMPONENT_NOT_FOUND",
+                "URL_REQUIRED",
+                "TOO_MANY_ITEMS",
+                "RECIPE_NOT_FOUND",
+                "RECIPE_INVALID",
+                "DEPENDENCY_INVALID",
+                "DEPENDENCY_CYCLE",
+                "DEPENDENCY_FAILED",
+                "SUBMODULE_DENIED",
+                "SUBMODULE_DEPTH",
+                "LFS_NOT_SUPPORTED",
+                "COMPONENT_EMPTY",
+                "COMPONENT_TOO_LARGE",
+                "COMPONENT_ENTRY_TYPE",
+                "ARTIFACT_CORRUPT",
+                "PATH_NOT_AVAILABLE",
+                "RANGE_NOT_SATISFIABLE",
+                "PRECONDITION_FAILED"
             ],
             "x-enum-varnames": [
                 "CodeInternal",
@@ -1905,8 +3396,44 @@ const docTemplate = `{
                 "CodePushFailed",
                 "CodeCanceled",
                 "CodeLeaseLost",
-                "CodeBuildAlreadyFinished"
+                "CodeBuildAlreadyFinished",
+                "CodeComponentNotFound",
+                "CodeURLRequired",
+                "CodeTooManyItems",
+                "CodeRecipeNotFound",
+                "CodeRecipeInvalid",
+                "CodeDependencyInvalid",
+                "CodeDependencyCycle",
+                "CodeDependencyFailed",
+                "CodeSubmoduleDenied",
+                "CodeSubmoduleDepth",
+                "CodeLFSNotSupported",
+                "CodeComponentEmpty",
+                "CodeComponentTooLarge",
+                "CodeComponentEntryType",
+                "CodeArtifactCorrupt",
+                "CodePathNotAvailable",
+                "CodeRangeNotSatisfiable",
+                "CodePreconditionFailed"
             ]
+        },
+        "model.ComponentRef": {
+            "type": "object",
+            "properties": {
+                "component": {
+                    "type": "string"
+                },
+                "subdir": {
+                    "type": "string"
+                },
+                "tag": {
+                    "type": "string"
+                },
+                "url": {
+                    "description": "needed for one that was not seen before",
+                    "type": "string"
+                }
+            }
         },
         "model.Compression": {
             "type": "string",
@@ -1918,6 +3445,96 @@ const docTemplate = `{
                 "CompressionGzip",
                 "CompressionZstd"
             ]
+        },
+        "model.Dependency": {
+            "type": "object",
+            "properties": {
+                "buildId": {
+                    "description": "that made it, or is making it",
+                    "type": "string"
+                },
+                "commit": {
+                    "type": "string"
+                },
+                "component": {
+                    "type": "string"
+                },
+                "digest": {
+                    "description": "of its tarball; empty in a spec, always there in a result",
+                    "type": "string"
+                },
+                "environment": {
+                    "description": "empty for the default one",
+                    "type": "string"
+                },
+                "platform": {
+                    "type": "string"
+                },
+                "tag": {
+                    "type": "string"
+                },
+                "url": {
+                    "type": "string"
+                }
+            }
+        },
+        "model.Format": {
+            "type": "string",
+            "enum": [
+                "tar.gz",
+                "tar.zst",
+                "tar",
+                "zip"
+            ],
+            "x-enum-varnames": [
+                "FormatTarGz",
+                "FormatTarZst",
+                "FormatTar",
+                "FormatZip"
+            ]
+        },
+        "model.GraphEdge": {
+            "type": "object",
+            "properties": {
+                "from": {
+                    "description": "the one that needs",
+                    "type": "string"
+                },
+                "to": {
+                    "description": "the one that is needed",
+                    "type": "string"
+                }
+            }
+        },
+        "model.GraphNode": {
+            "type": "object",
+            "properties": {
+                "buildId": {
+                    "type": "string"
+                },
+                "commit": {
+                    "type": "string"
+                },
+                "component": {
+                    "type": "string"
+                },
+                "digest": {
+                    "type": "string"
+                },
+                "environment": {
+                    "type": "string"
+                },
+                "id": {
+                    "description": "name@tag",
+                    "type": "string"
+                },
+                "platform": {
+                    "type": "string"
+                },
+                "tag": {
+                    "type": "string"
+                }
+            }
         },
         "model.Kind": {
             "type": "string",
@@ -1939,6 +3556,105 @@ const docTemplate = `{
             "x-enum-varnames": [
                 "PublishEach",
                 "PublishAll"
+            ]
+        },
+        "model.Recipe": {
+            "type": "object",
+            "properties": {
+                "buildArgs": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "string"
+                    }
+                },
+                "dependsOn": {
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/model.ComponentRef"
+                    }
+                },
+                "file": {
+                    "description": "the file that decided, below the source's folder",
+                    "type": "string"
+                },
+                "kind": {
+                    "$ref": "#/definitions/model.RecipeKind"
+                },
+                "reason": {
+                    "description": "a sentence: what was chosen and why",
+                    "type": "string"
+                },
+                "target": {
+                    "description": "stage; empty for the last one",
+                    "type": "string"
+                },
+                "withoutSubmodules": {
+                    "description": "WithoutSubmodules says that the author wants none fetched; otherwise those of the tree are.",
+                    "type": "boolean"
+                }
+            }
+        },
+        "model.RecipeKind": {
+            "type": "string",
+            "enum": [
+                "hcl",
+                "stage",
+                "dockerfile",
+                "go",
+                "cmake",
+                "autotools",
+                "meson",
+                "make",
+                "cargo",
+                "npm",
+                "python",
+                "maven"
+            ],
+            "x-enum-comments": {
+                "RecipeDockerfile": "a Dockerfile's last stage",
+                "RecipeHCL": "a component block in .cooper/*.hcl or .factory/*.hcl",
+                "RecipeStage": "a Dockerfile's stage named component"
+            },
+            "x-enum-descriptions": [
+                "a component block in .cooper/*.hcl or .factory/*.hcl",
+                "a Dockerfile's stage named component",
+                "a Dockerfile's last stage",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                "",
+                ""
+            ],
+            "x-enum-varnames": [
+                "RecipeHCL",
+                "RecipeStage",
+                "RecipeDockerfile",
+                "RecipeGo",
+                "RecipeCMake",
+                "RecipeAutotools",
+                "RecipeMeson",
+                "RecipeMake",
+                "RecipeCargo",
+                "RecipeNPM",
+                "RecipePython",
+                "RecipeMaven"
+            ]
+        },
+        "model.RefKind": {
+            "type": "string",
+            "enum": [
+                "branch",
+                "tag",
+                "commit"
+            ],
+            "x-enum-varnames": [
+                "RefBranch",
+                "RefTag",
+                "RefCommit"
             ]
         },
         "model.Requester": {
@@ -1965,6 +3681,14 @@ const docTemplate = `{
                 "ref": {
                     "description": "as asked for; empty means the default branch",
                     "type": "string"
+                },
+                "refKind": {
+                    "description": "Kind is what Ref names, once resolved.",
+                    "allOf": [
+                        {
+                            "$ref": "#/definitions/model.RefKind"
+                        }
+                    ]
                 },
                 "subdir": {
                     "description": "slash-separated, relative, clean",
@@ -2008,6 +3732,10 @@ const docTemplate = `{
             "name": "images"
         },
         {
+            "description": "Get components of git repositories, built on demand",
+            "name": "components"
+        },
+        {
             "description": "What was asked for: its state, its log, its end",
             "name": "builds"
         },
@@ -2025,7 +3753,7 @@ var SwaggerInfo = &swag.Spec{
 	BasePath:         "/",
 	Schemes:          []string{},
 	Title:            "Cooper",
-	Description:      "Cooper builds container images from Dockerfiles, one per architecture, and keeps them in an OCI registry.\n\nPOST a Dockerfile to `/api/v1/images`, follow `links.logs`, and pull `imageName` when its status is `succeeded`.\n`GET /api/v1/image` finds an image again. Every call under `/api/v1` needs an API key; press Authorize.\n\nEvery response has `status` and `errorMessage`. Refusals also have a stable `code`, the `field` at fault, `allowed` where\nthere is a list of what would be accepted, and a `requestId` under which the server's log has more.\nThe codes of refusals and of failed builds are listed in the model `model.Code`.",
+	Description:      "Cooper builds container images from Dockerfiles, one per architecture, and keeps them in an OCI registry.\n\nPOST a Dockerfile to `/api/v1/images`, follow `links.logs`, and pull `imageName` when its status is `succeeded`.\n`GET /api/v1/image` finds an image again.\n\nIt also builds components from git repositories: `GET /api/v1/component` with a `url` and a `tag` gives a component as a\ntarball, as a path on the server or as a download URL, and builds it first when there is none.\n\nEvery call under `/api/v1` needs an API key; press Authorize.\n\nEvery response has `status` and `errorMessage`. Refusals also have a stable `code`, the `field` at fault, `allowed` where\nthere is a list of what would be accepted, and a `requestId` under which the server's log has more.\nThe codes of refusals and of failed builds are listed in the model `model.Code`.",
 	InfoInstanceName: "swagger",
 	SwaggerTemplate:  docTemplate,
 	LeftDelim:        "{{",

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -32,13 +33,19 @@ type Config struct {
 	// Server gives this server's own credentials; Worker those that a job may push one repository with.
 	Server func() (username, password string)
 	Worker func(repository string, life time.Duration) (username, password string)
+	// Tarball opens a component's tarball. It is needed by PutComponent alone.
+	Tarball func(ctx context.Context, t model.Tarball) (io.ReadCloser, error)
+	// Adopt, when set, may put a tarball into the repository, prefix and all, without sending it. False means that it has
+	// to be sent.
+	Adopt func(ctx context.Context, repository string, t model.Tarball) (bool, error)
 }
 
 // Registry is a client of one OCI registry, safe for concurrent use.
 type Registry struct {
 	Config
-	puller *remote.Puller
-	pusher *remote.Pusher
+	options []remote.Option
+	puller  *remote.Puller
+	pusher  *remote.Pusher
 }
 
 // New makes a Registry. It does not connect.
@@ -55,7 +62,7 @@ func New(c Config) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a registry client: %w", err)
 	}
-	return &Registry{Config: c, puller: puller, pusher: pusher}, nil
+	return &Registry{Config: c, options: opts, puller: puller, pusher: pusher}, nil
 }
 
 // unverified takes any certificate: the embedded registry is reached at its own address, which the certificate that the
@@ -85,14 +92,19 @@ func (r *Registry) Name(repository, tag string) string {
 // Push says where workers push a repository to, with credentials for it alone.
 func (r *Registry) Push(repository string, life time.Duration) (model.Push, error) {
 	user, password := r.Worker(r.path(repository), life)
-	host := r.PushHost
-	if host == "" {
-		host = r.Address
-	}
+	host := r.pushHost()
 	return model.Push{
 		Repository: host + "/" + r.path(repository), Insecure: r.Insecure,
 		Host: host, PublicHost: r.PublicHost, Username: user, Password: password,
 	}, nil
+}
+
+// pushHost is where BuildKit reaches the registry.
+func (r *Registry) pushHost() string {
+	if r.PushHost != "" {
+		return r.PushHost
+	}
+	return r.Address
 }
 
 // Ping asks the registry whether it answers and knows us.

@@ -30,6 +30,7 @@ type testRegistry struct {
 	*Registry
 	host  string
 	wrong atomic.Pointer[http.HandlerFunc] // answers instead, when set
+	blobs map[string][]byte                // for pushBlob
 }
 
 func newTestRegistry(t *testing.T, edit func(*Config)) *testRegistry {

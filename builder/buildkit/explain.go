@@ -39,6 +39,9 @@ func explain(err error, t *trace, s Solve) error {
 	if gone(err) {
 		return model.Errorf(model.CodeBuilderUnavailable, "BuildKit went away while it was building.").Wrap(err)
 	}
+	if lost := s.contextLost(err); lost != nil {
+		return lost.AtLine(line)
+	}
 	code, message := classify(err, text)
 	return model.Errorf(code, "%s", message).AtLine(line).Wrap(err)
 }

@@ -8,9 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/docker/cli/cli/config/types"
@@ -36,7 +38,7 @@ const (
 	exportStep       = "exporting to image"
 )
 
-// Solve is one platform of an image to build and push.
+// Solve is one platform to build: of an image to push, or of a component to export.
 type Solve struct {
 	Platform      string
 	Dockerfile    []byte
@@ -49,9 +51,14 @@ type Solve struct {
 	Secrets       map[string][]byte
 	NoCache       bool
 	Compression   model.Compression
-	CacheScope    string // cache mounts are shared within it and nowhere else
-	Push          model.Push
-	Sources       Sources // asked about every source that the build names; nil accepts all
+	CacheScope    string            // cache mounts are shared within it and nowhere else
+	Contexts      map[string]string // named contexts: by name, an image reference with its digest
+	// Epoch is told to the Dockerfile as SOURCE_DATE_EPOCH, unless it is zero or a build arg says otherwise; exported files
+	// have it as their time. The frontend also dates the folders of WORKDIR by it, so that what follows them is cached for
+	// the same epoch alone: set it only for a Dockerfile that declares the ARG.
+	Epoch   time.Time
+	Push    model.Push
+	Sources Sources // asked about every source that the build names; nil accepts all
 	// Previous is what an equal request gave. It is the result again, without another export and push, when every step
 	// is cached and the same images were built from.
 	Previous *model.Result
@@ -180,9 +187,15 @@ func (s Solve) options(seen *sources) (client.SolveOpt, error) {
 		authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{AuthConfigProvider: credentials(s.Push)}),
 		secretsprovider.FromMap(s.Secrets),
 	}
+	contexts, err := s.contextAttrs()
+	if err != nil {
+		return client.SolveOpt{}, err
+	}
+	attrs := s.attrs()
+	maps.Copy(attrs, contexts)
 	opt := client.SolveOpt{
 		Frontend:      "dockerfile.v0",
-		FrontendAttrs: s.attrs(),
+		FrontendAttrs: attrs,
 		LocalMounts:   mounts,
 		SharedKey:     s.ContextDigest,
 		Session:       attached,
@@ -210,6 +223,9 @@ func (s Solve) attrs() map[string]string {
 	}
 	if s.NoCache {
 		a["no-cache"] = ""
+	}
+	if !s.Epoch.IsZero() {
+		a["build-arg:SOURCE_DATE_EPOCH"] = strconv.FormatInt(s.Epoch.Unix(), 10)
 	}
 	for k, v := range s.BuildArgs {
 		a["build-arg:"+k] = v

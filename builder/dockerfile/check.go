@@ -20,6 +20,7 @@ type Options struct {
 	Platforms []string          // platforms to build, for TARGETARCH and its kind; empty means the server's own
 	BuildArgs map[string]string // by name
 	SecretIDs []string          // secrets that came with the request
+	Contexts  []string          // names of the named contexts of the build: they are no images, and nobody is asked about them
 	Sources   Sources           // nil accepts every source
 	MaxBytes  int               // of the Dockerfile; 1 MiB when 0
 }
@@ -64,7 +65,7 @@ func Check(ctx context.Context, text []byte, o Options) (*Checked, error) {
 	if err := s.judge(ctx, o.Sources); err != nil {
 		return nil, err
 	}
-	return &Checked{Text: clean, Notes: notes, Target: s.target, Bases: s.bases()}, nil
+	return &Checked{Text: clean, Notes: append(notes, s.notes...), Target: s.target, Bases: s.bases()}, nil
 }
 
 // examine does all that needs no I/O.

@@ -155,13 +155,8 @@ func (w *walk) runCommand(c *instructions.RunCommand, at step) error {
 	if endsInHeredoc(c) {
 		return parseErrorf(at.line, "<< at the end of RUN has no name after it. Write <<EOF, and EOF alone on the line after the document.")
 	}
-	for _, m := range instructions.GetMounts(c) {
-		if m.From == "" {
-			continue
-		}
-		if err := w.source(m.From, at); err != nil {
-			return err
-		}
+	if err := w.mountSources(c, at); err != nil {
+		return err
 	}
 	if at.trigger {
 		return nil

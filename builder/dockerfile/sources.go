@@ -15,11 +15,14 @@ import (
 	"cooper/internal/model"
 )
 
-// image notes an image that is fetched. One that is no reference fails every build.
+// image notes an image that is fetched, which a named context is not. One that is no reference fails every build.
 func (w *walk) image(name string, stage, line int) error {
 	ref, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
 		return parseErrorf(line, "%q is neither a stage nor an image reference: %s. Write one such as debian:bookworm.", limitName(name), err.Error()).Wrap(err)
+	}
+	if w.isContext(ref) {
+		return nil
 	}
 	w.fetched = append(w.fetched, fetch{ref: reference.TagNameOnly(ref).String(), image: true, stage: stage, line: line})
 	return nil

@@ -19,6 +19,9 @@ type survey struct {
 	fetched []fetch
 	missing []absence
 	reached []bool // stages that the target needs, itself among them
+
+	contexts map[string]bool // named contexts, as BuildKit looks them up
+	notes    []string
 }
 
 // fetch is an image or a URL that a stage would fetch.
@@ -37,7 +40,9 @@ type absence struct {
 
 // surveyFile walks through all stages once per platform and finds what they fetch and need.
 func surveyFile(f *file, o Options) (*survey, error) {
-	s := &survey{names: stageNames(f.stages), needs: make([][]int, len(f.stages)), index: len(f.stages) - 1}
+	s := &survey{
+		names: stageNames(f.stages), needs: make([][]int, len(f.stages)), index: len(f.stages) - 1, contexts: contextNames(o.Contexts),
+	}
 	if err := s.findTarget(f.stages, o.Target); err != nil {
 		return nil, err
 	}
@@ -56,6 +61,7 @@ func surveyFile(f *file, o Options) (*survey, error) {
 		}
 	}
 	s.reach()
+	s.noteReplaced(f.stages)
 	for _, m := range s.missing {
 		if s.reached[m.stage] {
 			return nil, m.err

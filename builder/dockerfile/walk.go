@@ -77,6 +77,9 @@ func (w *walk) globalArg(a instructions.ArgCommand) error {
 
 func (w *walk) stage(i int, st instructions.Stage) error {
 	line := firstLine(st.Location)
+	if w.replacesStage(st.Name) {
+		return w.replaced(i, st, line)
+	}
 	base, err := w.base(i, st, line)
 	if err != nil {
 		return err

@@ -16,21 +16,34 @@ const (
 	// watchEvery is how often the size of what is being downloaded is looked at.
 	watchEvery = 100 * time.Millisecond
 	// fullDepth fetches all of the history, also into a repository that has some of it already.
-	fullDepth = "--depth=2147483647"
+	fullDepth  = "--depth=2147483647"
+	onlyCommit = "--depth=1"
+	remoteName = "source"
 	// attributes turn off what git archive would leave out, put in or hand to programs by a tree's own wish.
 	attributes = "* -export-ignore -export-subst -filter\n"
 )
 
-// bare is a cached bare repository of one URL. It holds shallow commits, each under a ref of its own.
+// bare is a cached bare repository of one URL.
 type bare struct {
-	git *Git
-	dir string
+	git    *Git
+	dir    string
+	filter string // what is left out of what is fetched into it
 }
 
-// cached returns the repository kept for the URL. Its caller holds the URL's lock.
-func (g *Git) cached(url string) bare {
+// cached returns the repository kept for the URL, which has whole trees: shallow commits, each under a ref of its own.
+// Who works in it holds its lock.
+func (g *Git) cached(url string) bare { return g.cachedAs(url, "", "") }
+
+// cachedTrees has commits without their files' contents, but for those that were asked for one by one. Repositories that
+// lack objects are kept apart: git takes whoever has a commit to have all of it.
+func (g *Git) cachedTrees(url string) bare { return g.cachedAs(url, ".trees", "blob:none") }
+
+// cachedHistory has all commits of all branches and tags, and nothing else.
+func (g *Git) cachedHistory(url string) bare { return g.cachedAs(url, ".history", "tree:0") }
+
+func (g *Git) cachedAs(url, kind, filter string) bare {
 	sum := sha256.Sum256([]byte(url))
-	return bare{git: g, dir: filepath.Join(g.config.CacheDir, hex.EncodeToString(sum[:])+".git")}
+	return bare{git: g, dir: filepath.Join(g.config.CacheDir, hex.EncodeToString(sum[:])+kind+".git"), filter: filter}
 }
 
 func (b bare) args(args ...string) []string { return append([]string{"--git-dir=" + b.dir}, args...) }
@@ -38,7 +51,7 @@ func (b bare) args(args ...string) []string { return append([]string{"--git-dir=
 // prepare makes the repository when it is not there. One that has grown past the limit is made anew.
 func (b bare) prepare(ctx context.Context) error {
 	if size, err := folderSize(b.dir); err == nil && size <= b.git.config.MaxBytes {
-		if _, err := os.Stat(filepath.Join(b.dir, "HEAD")); err == nil {
+		if b.exists() {
 			now := time.Now()
 			return os.Chtimes(b.dir, now, now) // for Prune
 		}
@@ -55,6 +68,11 @@ func (b bare) prepare(ctx context.Context) error {
 	return os.WriteFile(filepath.Join(b.dir, "info", "attributes"), []byte(attributes), 0o600)
 }
 
+func (b bare) exists() bool {
+	_, err := os.Stat(filepath.Join(b.dir, "HEAD"))
+	return err == nil
+}
+
 func (b bare) remove() error {
 	if err := os.RemoveAll(b.dir); err != nil {
 		return fmt.Errorf("remove a cached repository: %w", err)
@@ -68,15 +86,34 @@ func (b bare) has(ctx context.Context, commit string) bool {
 	return err == nil && kind == "commit"
 }
 
-// fetch downloads the refspecs, shallow or whole, and stops when that is more than the limit.
-func (b bare) fetch(ctx context.Context, e endpoint, shallow bool, refspecs ...string) error {
-	args := append(b.git.remote(e), b.args("fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-		"--no-recurse-submodules", "--no-auto-maintenance", "--force", "--update-shallow")...)
-	depth := "--depth=1"
-	if !shallow {
-		depth = fullDepth
+// fetching is what to download: refspecs, and how much of what they lead to.
+type fetching struct {
+	refspecs []string
+	depth    string // an option of git; empty for what follows on what is there
+	noHaves  bool   // do not tell the server what is there
+	limit    int64  // bytes; 0 means GitConfig.MaxBytes
+}
+
+// fetch downloads, and stops when that is more than the limit.
+func (b bare) fetch(ctx context.Context, e endpoint, f fetching) error {
+	// The remote has a name and no address in the repository's own configuration, so that git, when it lacks an object in
+	// some later command, has nowhere to get it from by itself.
+	args := append(b.git.remote(e), "-c", "remote."+remoteName+".url="+e.String())
+	if f.noHaves {
+		args = append(args, "-c", "fetch.negotiationAlgorithm=noop")
 	}
-	args = append(append(args, depth, "--end-of-options", e.base.String()), refspecs...)
+	args = append(args, b.args("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
+		"--no-auto-maintenance", "--force", "--update-shallow")...)
+	if b.filter != "" {
+		args = append(args, "--filter="+b.filter)
+	}
+	if f.depth != "" {
+		args = append(args, f.depth)
+	}
+	args = append(append(args, "--end-of-options", remoteName), f.refspecs...)
+	if f.limit == 0 {
+		f.limit = b.git.config.MaxBytes
+	}
 
 	before, err := folderSize(b.dir)
 	if err != nil {
@@ -88,9 +125,9 @@ func (b bare) fetch(ctx context.Context, e endpoint, shallow bool, refspecs ...s
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		watchSize(b.dir, before+b.git.config.MaxBytes, done, func() { cancel(tooLarge()) })
+		watchSize(b.dir, before+f.limit, done, func() { cancel(tooLarge()) })
 	}()
-	err = b.git.stream(ctx, &tail{max: maxStderr}, args...)
+	err = b.git.run(ctx, call{env: b.git.remoteEnv(e), out: &tail{max: maxStderr}, login: e.login}, args...)
 	close(done)
 	<-watched
 	return fetchError(e, err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -73,20 +74,51 @@ func settings() []string {
 func (g *Git) remote(e endpoint) []string {
 	seconds := max(1, int(g.config.AnswerTimeout/time.Second))
 	args := []string{
-		"-c", "protocol." + e.base.Scheme + ".allow=always",
+		"-c", "protocol." + e.url.Scheme + ".allow=always",
 		"-c", "http.lowSpeedLimit=1",
 		"-c", fmt.Sprintf("http.lowSpeedTime=%d", seconds),
 	}
-	if pin := e.pin(); pin != "" {
+	if pin := e.pin(); pin != "" && e.url.Scheme != "ssh" {
 		args = append(args, "-c", "http.curloptResolve="+pin)
 	}
 	return args
 }
 
-// command prepares git in a process group of its own, which the end of ctx kills whole: git runs helpers.
-func (g *Git) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, g.binary, append(settings(), args...)...) //nolint:gosec // no shell; every argument is vetted
-	cmd.Env = g.env
+// remoteEnv returns what such a command is told by its environment, which other users of the machine cannot read as they
+// can its arguments: the token, for this one server, or how SSH is to be run.
+func (g *Git) remoteEnv(e endpoint) []string {
+	switch {
+	case e.url.Scheme == "ssh":
+		return []string{"GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND=" + shellWords(append([]string{g.ssh}, g.sshOptions(e)...))}
+	case e.login.token != "":
+		return []string{
+			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=http." + e.url.Scheme + "://" + e.url.Host + "/.extraHeader",
+			"GIT_CONFIG_VALUE_0=Authorization: " + e.login.authorization(),
+		}
+	}
+	return nil
+}
+
+// call is how a command is run beside its arguments.
+type call struct {
+	env   []string // more of it
+	in    io.Reader
+	out   io.Writer
+	login login // of which nothing may be in an error
+}
+
+// command prepares git.
+func (g *Git) command(ctx context.Context, c call, args ...string) *exec.Cmd {
+	cmd := g.program(ctx, g.binary, append(settings(), args...)...)
+	cmd.Env = append(cmd.Env, c.env...)
+	cmd.Stdin, cmd.Stdout = c.in, c.out
+	return cmd
+}
+
+// program prepares a program in a process group of its own, which the end of ctx kills whole: git runs helpers.
+func (g *Git) program(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // no shell; every argument is vetted
+	cmd.Env = slices.Clone(g.env)
 	cmd.Dir = g.home
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -96,15 +128,19 @@ func (g *Git) command(ctx context.Context, args ...string) *exec.Cmd {
 
 // stream runs git with its output going to out.
 func (g *Git) stream(ctx context.Context, out io.Writer, args ...string) error {
-	cmd := g.command(ctx, args...)
+	return g.run(ctx, call{out: out}, args...)
+}
+
+func (g *Git) run(ctx context.Context, c call, args ...string) error {
+	cmd := g.command(ctx, c, args...)
 	stderr := tail{max: maxStderr}
-	cmd.Stdout, cmd.Stderr = out, &stderr
+	cmd.Stderr = &stderr
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return &gitError{command: verb(args), stderr: stderr.String(), cause: err}
+		return &gitError{command: verb(args), stderr: c.login.redact(stderr.String()), cause: err}
 	}
 	return nil
 }

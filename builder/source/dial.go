@@ -23,7 +23,7 @@ func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Con
 	if err != nil {
 		return nil, fmt.Errorf("dial %q: no numeric port", addr)
 	}
-	v, err := p.admit(ctx, "", host, port)
+	v, err := p.admit(ctx, "", "", host, port)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Con
 }
 
 // admit is the check right before connecting: the verdict has addresses that may be connected to.
-func (p *Policy) admit(ctx context.Context, field, host string, port int) (verdict, error) {
+func (p *Policy) admit(ctx context.Context, field, scheme, host string, port int) (verdict, error) {
 	host = canonicalHost(host)
 	v, err := p.judge(ctx, host, port)
 	if errors.Is(err, errHostDenied) {
@@ -40,7 +40,7 @@ func (p *Policy) admit(ctx context.Context, field, host string, port int) (verdi
 	if err != nil {
 		return verdict{}, model.FieldErrorf(model.CodeGitUnreachable, field, "The host %s cannot be found: its name does not resolve. Check its spelling.", host).Wrap(err)
 	}
-	if !p.portOpen(host, v, port) {
+	if !p.portOpen(scheme, host, v, port) {
 		return verdict{}, portDenied(field, port)
 	}
 	return v, nil

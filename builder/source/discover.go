@@ -22,6 +22,11 @@ func (g *Git) discover(ctx context.Context, field, raw string, wanted []string) 
 	if err != nil {
 		return endpoint{}, nil, err
 	}
+	if e.url.Scheme == "ssh" {
+		e = g.reachable(ctx, e)
+		found, err := g.askSSH(ctx, field, e, wanted)
+		return e, found, err
+	}
 	for range maxRedirects + 1 {
 		next, found, err := g.ask(ctx, field, e, wanted)
 		if err != nil {
@@ -48,6 +53,9 @@ func (g *Git) ask(ctx context.Context, field string, e endpoint, wanted []string
 	}
 	// Servers tell git from browsers by this prefix.
 	req.Header.Set("User-Agent", "git/2.0 (cooper)")
+	if e.login.token != "" {
+		req.Header.Set("Authorization", e.login.authorization())
+	}
 	client := g.client(e)
 	defer client.CloseIdleConnections()
 	resp, err := client.Do(req)
@@ -81,7 +89,7 @@ func (g *Git) ask(ctx context.Context, field string, e endpoint, wanted []string
 func (g *Git) client(e endpoint) *http.Client {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return dialFirst(ctx, network, e.addrs, portOf(e.base))
+			return dialFirst(ctx, network, e.addrs, portOf(e.url))
 		},
 		TLSClientConfig:   g.trust.config.Clone(),
 		ForceAttemptHTTP2: true,
@@ -94,12 +102,12 @@ func (g *Git) client(e endpoint) *http.Client {
 
 // statusError tells what an HTTP status says about a repository.
 func statusError(field string, e endpoint, status int) error {
-	host := e.base.Hostname()
+	host := e.url.Hostname()
 	switch status {
 	case http.StatusOK:
 		return nil
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return authRequired(field, host)
+		return e.authRequired(field)
 	case http.StatusNotFound, http.StatusGone:
 		return repoNotFound(field, host)
 	case http.StatusTooManyRequests:
@@ -113,7 +121,7 @@ func statusError(field string, e endpoint, status int) error {
 
 // connectError tells why no answer came. The end of the caller's own context is returned as it is.
 func connectError(ctx context.Context, field string, e endpoint, err error) error {
-	host := e.base.Hostname()
+	host := e.url.Hostname()
 	var coded *model.Error
 	var timeout net.Error
 	var record tls.RecordHeaderError

@@ -10,33 +10,44 @@ import (
 	"cooper/internal/model"
 )
 
-// endpoint is a repository's URL together with the checked addresses of its host: the only ones connected to.
+// endpoint is a repository's address together with the checked addresses of its host, the only ones connected to, and
+// what the configuration has to log in there.
 type endpoint struct {
-	base  *url.URL
+	repository
 	addrs []netip.Addr
+	login login
 }
 
 // endpoint vets the URL and resolves its host, once for all that an operation does with it.
 func (g *Git) endpoint(ctx context.Context, field, raw string) (endpoint, error) {
-	u, err := g.config.Policy.CheckURL(ctx, field, raw)
+	r, err := parseRepository(field, raw)
 	if err != nil {
 		return endpoint{}, err
 	}
-	v, err := g.config.Policy.admit(ctx, field, u.Hostname(), portOf(u))
+	u := r.url
+	if err := g.config.Policy.vet(ctx, field, u); err != nil {
+		return endpoint{}, err
+	}
+	known, err := g.config.Credentials.find(field, u.Hostname(), portOf(u))
 	if err != nil {
 		return endpoint{}, err
 	}
-	if u.Scheme != "https" && !v.trusted {
+	if u.Scheme == "ssh" && (known.sshKey == "" || g.ssh == "") {
+		return endpoint{}, withoutKey(field, u.Hostname())
+	}
+	v, err := g.config.Policy.admit(ctx, field, u.Scheme, u.Hostname(), portOf(u))
+	if err != nil {
+		return endpoint{}, err
+	}
+	if u.Scheme == "http" && !v.trusted {
 		return endpoint{}, hostDenied(field, u.Hostname())
 	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
-	u.RawQuery, u.Fragment, u.RawFragment = "", "", ""
-	return endpoint{base: u, addrs: v.addrs}, nil
+	return endpoint{repository: r, addrs: v.addrs, login: known}, nil
 }
 
 // pin writes host, port and addresses in the form of curl's CURLOPT_RESOLVE; nothing for a host that is an address.
 func (e endpoint) pin() string {
-	host := e.base.Hostname()
+	host := e.url.Hostname()
 	if _, err := netip.ParseAddr(host); err == nil {
 		return ""
 	}
@@ -47,7 +58,7 @@ func (e endpoint) pin() string {
 			list[i] = "[" + list[i] + "]"
 		}
 	}
-	return host + ":" + strconv.Itoa(portOf(e.base)) + ":" + strings.Join(list, ",")
+	return host + ":" + strconv.Itoa(portOf(e.url)) + ":" + strings.Join(list, ",")
 }
 
 const (
@@ -58,7 +69,7 @@ const (
 // advertisement is the URL at which the server lists its refs.
 // Source: gitprotocol-http(5).
 func (e endpoint) advertisement() *url.URL {
-	u := *e.base
+	u := *e.url
 	u.Path += refsPath
 	if u.RawPath != "" {
 		u.RawPath += refsPath
@@ -74,9 +85,9 @@ func (g *Git) follow(ctx context.Context, field string, from endpoint, location 
 	if err != nil || to.User != nil || to.Opaque != "" {
 		return endpoint{}, redirectDenied(field, from)
 	}
-	sameHost := canonicalHost(to.Hostname()) == from.base.Hostname()
-	samePlace := to.Scheme == from.base.Scheme && portOf(to) == portOf(from.base)
-	upgrade := to.Scheme == "https" && from.base.Scheme == "http" && portOf(to) == 443
+	sameHost := canonicalHost(to.Hostname()) == from.url.Hostname()
+	samePlace := to.Scheme == from.url.Scheme && portOf(to) == portOf(from.url)
+	upgrade := to.Scheme == "https" && from.url.Scheme == "http" && portOf(to) == 443
 	if !sameHost || !samePlace && !upgrade {
 		return endpoint{}, redirectDenied(field, from)
 	}
@@ -92,16 +103,17 @@ func (g *Git) follow(ctx context.Context, field string, from endpoint, location 
 	if upgrade {
 		return g.endpoint(ctx, field, to.String())
 	}
-	to.Host = from.base.Host
-	return endpoint{base: to, addrs: from.addrs}, nil
+	to.Host = from.url.Host
+	from.url = to
+	return from, nil
 }
 
 func redirectDenied(field string, e endpoint) *model.Error {
 	return model.FieldErrorf(model.CodeRedirectDenied, field,
-		"The server %s redirects to another host, port or scheme, or too often. Give the repository's final URL.", e.base.Hostname())
+		"The server %s redirects to another host, port or scheme, or too often. Give the repository's final URL.", e.url.Hostname())
 }
 
 func notARepo(field string, e endpoint) *model.Error {
 	return model.FieldErrorf(model.CodeGitNotARepo, field,
-		"What %s answers at this path is not a git repository. Give the URL that `git clone` takes, over smart HTTP.", e.base.Hostname())
+		"What %s answers at this path is not a git repository. Give the URL that `git clone` takes, over smart HTTP.", e.url.Hostname())
 }

@@ -19,7 +19,7 @@ import (
 
 // extract writes the commit's tree, or its folder s.Subdir, into dir. The tree is read from git's objects, never from a
 // checkout, so that nothing in it can run.
-func (b bare) extract(ctx context.Context, s model.Source, dir string) error {
+func (b bare) extract(ctx context.Context, s model.Source, dir string, left *room) error {
 	args := b.args("archive", "--format=tar", s.Commit)
 	if s.Subdir != "" {
 		kind, err := b.git.output(ctx, b.args("cat-file", "-t", s.Commit+":"+s.Subdir)...)
@@ -27,7 +27,7 @@ func (b bare) extract(ctx context.Context, s model.Source, dir string) error {
 			return err
 		}
 		if kind != "tree" {
-			return model.Errorf(model.CodeSourceInvalid, "The commit %s has no folder %q.", s.Commit, s.Subdir)
+			return noFolder(s)
 		}
 		args = append(args, "--", s.Subdir)
 	}
@@ -46,7 +46,7 @@ func (b bare) extract(ctx context.Context, s model.Source, dir string) error {
 		pw.CloseWithError(err)
 		archived <- err
 	}()
-	x := &extraction{root: root, dir: dir, prefix: s.Subdir, bytes: b.git.config.MaxBytes, files: b.git.config.MaxFiles}
+	x := &extraction{root: root, dir: dir, prefix: s.Subdir, room: left}
 	err = x.all(ctx, pr)
 	cancel(err) // stops git when the tree was refused
 	pr.CloseWithError(io.ErrClosedPipe)
@@ -56,19 +56,33 @@ func (b bare) extract(ctx context.Context, s model.Source, dir string) error {
 	if failed, ok := asGitError(err); ok && failed.says("over limit") {
 		return tooLarge().Wrap(err)
 	}
+	if failed, ok := asGitError(err); ok && failed.says("error: invalid path '") {
+		return model.Errorf(model.CodeSourceInvalid, "The commit %s holds a path that git itself forbids.", s.Commit).Wrap(err)
+	}
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return storageFull().Wrap(err)
 	}
 	return err
 }
 
-// extraction writes a tar's entries below root. bytes and files are what may still come.
+func noFolder(s model.Source) *model.Error {
+	return model.Errorf(model.CodeSourceInvalid, "The commit %s has no folder %q.", s.Commit, s.Subdir)
+}
+
+// room is what a fetch may still write, and whether that may be pointers of Git LFS.
+type room struct {
+	bytes     int64
+	files     int
+	modules   int
+	refuseLFS bool
+}
+
+// extraction writes a tar's entries below root.
 type extraction struct {
+	*room
 	root    *os.Root
 	dir     string
-	prefix  string // of the entries, not written
-	bytes   int64
-	files   int
+	prefix  string    // of the entries, not written
 	folders []string  // whose time is set when all of their entries have been written
 	commit  time.Time // which every entry has
 }
@@ -122,10 +136,26 @@ func (x *extraction) entry(h *tar.Header, r io.Reader) error {
 	if x.bytes < 0 {
 		return tooLarge()
 	}
-	if err := x.write(name, h, r); err != nil {
+	if err := x.write(name, h, r); isCoded(err) {
+		return err
+	} else if err != nil && x.collides(name) {
+		return model.Errorf(model.CodeSourceInvalid, "The commit holds the path %q twice, which git itself never makes.", limited(name)).Wrap(err)
+	} else if err != nil {
 		return fmt.Errorf("write %q: %w", name, err)
 	}
 	return nil
+}
+
+// collides reports whether something is in the way of the path: another entry of its name, or a file or link where a
+// folder of it should be.
+func (x *extraction) collides(name string) bool {
+	for i, c := range name {
+		if st, err := x.root.Lstat(name[:i]); c == '/' && i > 0 && err == nil && !st.IsDir() {
+			return true
+		}
+	}
+	st, err := x.root.Lstat(name)
+	return err == nil && !st.IsDir()
 }
 
 // hasGitFolder reports whether a part of the path is what git keeps for itself.
@@ -187,6 +217,12 @@ func (x *extraction) file(name string, h *tar.Header, r io.Reader) error {
 	f, err := x.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
+	}
+	if x.refuseLFS && h.Size <= maxPointer {
+		if r, err = refusePointer(name, r); err != nil {
+			_ = f.Close()
+			return err
+		}
 	}
 	_, err = io.Copy(f, r)
 	return errors.Join(err, f.Chmod(mode), f.Close()) // whatever the umask says

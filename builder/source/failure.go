@@ -17,8 +17,8 @@ func fetchError(e endpoint, err error) error {
 	if !ok {
 		return err
 	}
-	host := e.base.Hostname()
-	failed = &gitError{stderr: strings.ReplaceAll(failed.stderr, e.base.String(), "")} // its words are the user's
+	host := e.url.Hostname()
+	failed = &gitError{stderr: strings.ReplaceAll(failed.stderr, e.String(), "")} // its words are the user's
 	switch {
 	case failed.says("not our ref", "unadvertised object", "couldn't find remote ref", "no such remote ref"):
 		return errors.Join(errMissing, err)
@@ -27,7 +27,9 @@ func fetchError(e endpoint, err error) error {
 	case failed.says("No space left on device"):
 		return storageFull().Wrap(err)
 	case failed.says("returned error: 401", "returned error: 403", "Authentication failed", "could not read Username"):
-		return authRequired("", host).Wrap(err)
+		return e.authRequired("").Wrap(err)
+	case e.url.Scheme == "ssh":
+		return sshError("", e, failed, err)
 	case failed.says("returned error: 404", "returned error: 410"), failed.says("fatal: repository '") && failed.says("not found"):
 		return repoNotFound("", host).Wrap(err)
 	case failed.says("returned error: 30"):
@@ -42,9 +44,14 @@ func fetchError(e endpoint, err error) error {
 	return err
 }
 
-func authRequired(field, host string) *model.Error {
+func (e endpoint) authRequired(field string) *model.Error {
+	host := e.url.Hostname()
+	if e.login != (login{}) {
+		return model.FieldErrorf(model.CodeGitAuthRequired, field,
+			"The server %s refuses the credentials that this server has for it, or they give no access to this repository. Check its spelling, or ask this server's administrator.", host)
+	}
 	return model.FieldErrorf(model.CodeGitAuthRequired, field,
-		"The server %s asks for credentials: the repository is private or does not exist. Use a public one, or upload the context.", host)
+		"The server %s asks for credentials: the repository is private or does not exist. Use a public one, or ask this server's administrator to add the host to COOPER_GIT_CREDENTIALS.", host)
 }
 
 func repoNotFound(field, host string) *model.Error {
@@ -75,13 +82,16 @@ func tooLarge() *model.Error {
 
 func refNotFound(field, ref string) *model.Error {
 	switch {
-	case ref == "":
-		return model.FieldErrorf(model.CodeRefNotFound, field, "The repository has no default branch. Name a branch, a tag or a commit behind a #.")
+	case isDefault(ref):
+		return model.FieldErrorf(model.CodeRefNotFound, field, "The repository has no default branch. Name a branch, a tag or a commit.")
 	case isCommit(ref):
 		return model.FieldErrorf(model.CodeRefNotFound, field, "The repository has no commit %s, or its server does not give it.", ref)
-	case len(ref) >= 4 && len(ref) < 40 && isHex(ref):
+	case isShortCommit(ref):
 		return model.FieldErrorf(model.CodeRefNotFound, field,
-			"The repository has no branch or tag %q. If it is a commit, give all 40 digits of its ID.", ref)
+			"The repository has no branch or tag %q, and none of them holds a commit that starts so.", ref)
+	case len(ref) >= 4 && len(ref) < minShort && isHex(ref):
+		return model.FieldErrorf(model.CodeRefNotFound, field,
+			"The repository has no branch or tag %q. If it is a commit, give at least %d digits of its ID.", ref, minShort)
 	}
 	return model.FieldErrorf(model.CodeRefNotFound, field, "The repository has no branch or tag %q. Check its spelling.", ref)
 }

@@ -11,11 +11,28 @@ import (
 	"cooper/internal/model"
 )
 
+// options say what of a tree is wanted beside its files.
+type options struct {
+	submodules bool
+	refuseLFS  bool
+}
+
 // Fetch puts the tree of s.Commit, or its folder s.Subdir, into dir, which is there and empty. Links stay links, wherever
 // they lead; submodules are not fetched and become empty folders; LFS pointers stay pointers; there is no .git; files
 // have the commit's time. Fetches of one URL wait for each other. Beside the codes of Resolve: SOURCE_INVALID when the
 // folder is not there, REPO_TOO_LARGE, REPO_TOO_MANY_FILES, STORAGE_FULL. What dir holds after an error is undefined.
 func (g *Git) Fetch(ctx context.Context, s model.Source, dir string) error {
+	return g.fetch(ctx, s, dir, options{})
+}
+
+// FetchComponent is Fetch for a component: pointers of Git LFS are LFS_NOT_SUPPORTED, and with submodules those of the
+// folder are fetched, too, at the commits that the tree names, and theirs. SUBMODULE_DENIED when one comes from where
+// GitConfig.Submodules does not allow, SUBMODULE_DEPTH when they are nested too deeply.
+func (g *Git) FetchComponent(ctx context.Context, s model.Source, dir string, submodules bool) error {
+	return g.fetch(ctx, s, dir, options{submodules: submodules, refuseLFS: true})
+}
+
+func (g *Git) fetch(ctx context.Context, s model.Source, dir string, o options) error {
 	if !isCommit(s.Commit) || s.Commit == nullID {
 		return fmt.Errorf("fetch %s: %w", s.URL, refNotFound("", s.Commit))
 	}
@@ -27,23 +44,48 @@ func (g *Git) Fetch(ctx context.Context, s model.Source, dir string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, g.config.Timeout,
 		model.Errorf(model.CodeGitTimeout, "The repository could not be fetched in %s.", g.config.Timeout))
 	defer cancel()
+	room := &room{bytes: g.config.MaxBytes, files: g.config.MaxFiles, modules: maxSubmodules, refuseLFS: o.refuseLFS}
+	if !o.submodules {
+		return g.fetchTree(ctx, s, dir, room, nil)
+	}
+	return g.fetchModules(ctx, s, dir, room, 0)
+}
+
+// fetchTree gets one commit's tree. then, when set, may look into the repository once the tree is there.
+func (g *Git) fetchTree(ctx context.Context, s model.Source, dir string, left *room, then func(bare) error) error {
 	repo := g.cached(s.URL)
+	before := *left
+	return g.healing(ctx, repo, s.URL, func(again bool) error {
+		if again {
+			*left = before
+			if err := clearFolder(dir); err != nil {
+				return err
+			}
+		}
+		if err := g.fetchInto(ctx, repo, s, dir, left); err != nil || then == nil {
+			return err
+		}
+		return then(repo)
+	})
+}
+
+// healing works in a cached repository that nobody else works in meanwhile. When that fails and is neither the user's nor
+// the server's fault, the repository is broken: it is made anew and the work done again, once.
+func (g *Git) healing(ctx context.Context, repo bare, url string, work func(again bool) error) error {
 	unlock, err := g.locks.lock(ctx, repo.dir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-
-	err = g.fetchInto(ctx, repo, s, dir)
-	if err == nil || ctx.Err() != nil || isCoded(err) {
+	err = work(false)
+	if err == nil || ctx.Err() != nil || isCoded(err) || errors.Is(err, errMissing) {
 		return err
 	}
-	// Not the user's or the server's fault: the cached repository is broken, so it is made anew, once.
-	g.config.Log.WarnContext(ctx, "cached repository is made anew", "url", s.URL, "error", err)
-	if err := errors.Join(repo.remove(), clearFolder(dir)); err != nil {
+	g.config.Log.WarnContext(ctx, "cached repository is made anew", "url", url, "error", err)
+	if err := repo.remove(); err != nil {
 		return err
 	}
-	return g.fetchInto(ctx, repo, s, dir)
+	return work(true)
 }
 
 func isCoded(err error) bool {
@@ -51,18 +93,22 @@ func isCoded(err error) bool {
 	return errors.As(err, &coded)
 }
 
-func (g *Git) fetchInto(ctx context.Context, repo bare, s model.Source, dir string) error {
+func (g *Git) fetchInto(ctx context.Context, repo bare, s model.Source, dir string, left *room) error {
 	start := time.Now()
 	if err := repo.prepare(ctx); err != nil {
 		return err
 	}
 	cached := repo.has(ctx, s.Commit)
 	if !cached {
-		if err := g.download(ctx, repo, s); err != nil {
+		e, found, err := g.discover(ctx, "", s.URL, candidates(s.Ref))
+		if err != nil {
+			return err
+		}
+		if err := g.download(ctx, repo, s, e, found); err != nil {
 			return err
 		}
 	}
-	if err := repo.extract(ctx, s, dir); err != nil {
+	if err := repo.extract(ctx, s, dir, left); err != nil {
 		return err
 	}
 	g.config.Log.DebugContext(ctx, "tree fetched", "url", s.URL, "commit", s.Commit, "cached", cached, "took", time.Since(start))
@@ -71,18 +117,18 @@ func (g *Git) fetchInto(ctx context.Context, repo bare, s model.Source, dir stri
 
 // download gets the commit into the repository: by its ID, or from a server that gives only what it advertises, by the
 // refs that may hold it, as they are now and then with their history.
-func (g *Git) download(ctx context.Context, repo bare, s model.Source) error {
-	e, found, err := g.discover(ctx, "", s.URL, candidates(s.Ref))
-	if err != nil {
-		return err
-	}
-	err = repo.fetch(ctx, e, true, "+"+s.Commit+":refs/cooper/"+s.Commit)
+func (g *Git) download(ctx context.Context, repo bare, s model.Source, e endpoint, found *refs) error {
+	err := repo.fetch(ctx, e, commitOnly(s.Commit))
 	for _, shallow := range []bool{true, false} {
 		if !errors.Is(err, errMissing) {
 			break
 		}
 		if specs := refspecs(found, s, shallow); len(specs) > 0 {
-			err = repo.fetch(ctx, e, shallow, specs...)
+			depth := onlyCommit
+			if !shallow {
+				depth = fullDepth
+			}
+			err = repo.fetch(ctx, e, fetching{refspecs: specs, depth: depth})
 		}
 		if err == nil && !repo.has(ctx, s.Commit) {
 			err = errMissing
@@ -94,6 +140,10 @@ func (g *Git) download(ctx context.Context, repo bare, s model.Source) error {
 	return err
 }
 
+func commitOnly(commit string) fetching {
+	return fetching{refspecs: []string{"+" + commit + ":refs/cooper/" + commit}, depth: onlyCommit}
+}
+
 // refspecs name what to fetch in place of a commit's ID: the refs that s.Ref may stand for, or, with history, every
 // branch and tag when it is a commit itself.
 func refspecs(found *refs, s model.Source, shallow bool) []string {
@@ -101,10 +151,14 @@ func refspecs(found *refs, s model.Source, shallow bool) []string {
 	for name := range found.ids {
 		specs = append(specs, "+"+name+":refs/cooper/by-name/"+name)
 	}
-	if isCommit(s.Ref) && !shallow {
-		specs = []string{"+refs/heads/*:refs/cooper/by-name/refs/heads/*", "+refs/tags/*:refs/cooper/by-name/refs/tags/*"}
+	if (isCommit(s.Ref) || isShortCommit(s.Ref)) && !shallow {
+		specs = allRefs()
 	}
 	return specs
+}
+
+func allRefs() []string {
+	return []string{"+refs/heads/*:refs/cooper/by-name/refs/heads/*", "+refs/tags/*:refs/cooper/by-name/refs/tags/*"}
 }
 
 // clearFolder removes what is in dir, and keeps dir.

@@ -27,7 +27,12 @@ type GitConfig struct {
 	// Env is the environment of which git gets PATH and where the trusted certificates are (SSL_CERT_FILE,
 	// SSL_CERT_DIR, GIT_SSL_CAINFO, GIT_SSL_CAPATH), and nothing else.
 	Env []string
-	Log *slog.Logger
+	// Credentials are for private repositories and for SSH; nil means none.
+	Credentials *Credentials
+	// Submodules lists from where a component's submodules are fetched, as host, host:port, *.domain, address or network,
+	// each with a path or, ending in /*, all paths below one behind it. * is every host that Policy allows. Empty: none.
+	Submodules []string
+	Log        *slog.Logger
 }
 
 func (c *GitConfig) setDefaults() {
@@ -48,7 +53,7 @@ func (c *GitConfig) setDefaults() {
 	}
 }
 
-// Git resolves refs and fetches trees over HTTPS. It is safe for concurrent use.
+// Git resolves refs and fetches trees over HTTPS and SSH. It is safe for concurrent use.
 type Git struct {
 	config GitConfig
 	binary string
@@ -56,6 +61,9 @@ type Git struct {
 	env    []string
 	trust  trust
 	locks  keyedLock
+
+	ssh        string // the program; empty when it is not installed
+	submodules []placeRule
 }
 
 // NewGit makes the folders and checks that git is installed and new enough to be pinned to an address.
@@ -79,6 +87,12 @@ func NewGit(c GitConfig) (*Git, error) {
 		return nil, err
 	}
 	g := &Git{config: c, binary: binary, home: home, trust: t}
+	if g.ssh, err = exec.LookPath("ssh"); err != nil {
+		c.Log.Info("ssh is not installed: git repositories are fetched over HTTPS only")
+	}
+	if g.submodules, err = parsePlaces(c.Submodules); err != nil {
+		return nil, err
+	}
 	g.env = g.environment()
 	return g, g.checkVersion()
 }

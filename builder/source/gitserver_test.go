@@ -58,12 +58,13 @@ func newGitServer(t *testing.T, tls bool) *gitServer {
 	return s
 }
 
+// count returns how many requests of the method there were; "" counts all.
 func (s *gitServer) count(method string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
 	for _, r := range s.requests {
-		if strings.HasPrefix(r, method+" ") {
+		if method == "" || strings.HasPrefix(r, method+" ") {
 			n++
 		}
 	}
@@ -109,6 +110,30 @@ func (w workTree) git(args ...string) string {
 	out, err := cmd.Output()
 	require.NoError(w.t, err, "git %v: %s", args, stderr.String())
 	return strings.TrimSpace(string(out))
+}
+
+// mktree makes a tree of the lines, which git does not check.
+func (w workTree) mktree(lines string) string { return w.make(lines, "mktree", "--missing") }
+
+// blob makes a blob of the text.
+func (w workTree) blob(text string) string { return w.make(text, "hash-object", "-w", "--stdin") }
+
+func (w workTree) make(in string, args ...string) string {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), "git", args...)
+	cmd.Dir, cmd.Stdin = w.dir, strings.NewReader(in)
+	out, err := cmd.Output()
+	require.NoError(w.t, err)
+	return strings.TrimSpace(string(out))
+}
+
+// commitTree makes a tree the tip of main.
+func (w workTree) commitTree(tree string) string {
+	w.t.Helper()
+	commit := w.git("commit-tree", "-m", "x", tree)
+	w.git("update-ref", "refs/heads/main", commit)
+	w.push()
+	return commit
 }
 
 // commit writes the files (path, content), commits and pushes all branches and tags, and returns the commit's ID.

@@ -40,6 +40,22 @@ func (l *keyedLock) lock(ctx context.Context, key string) (unlock func(), err er
 	}
 }
 
+// try takes the key when nobody holds it or waits for it.
+func (l *keyedLock) try(key string) (unlock func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held[key] != nil {
+		return nil, false
+	}
+	if l.held == nil {
+		l.held = make(map[string]*slot)
+	}
+	s := &slot{token: make(chan struct{}, 1), users: 1}
+	s.token <- struct{}{}
+	l.held[key] = s
+	return func() { <-s.token; l.leave(key, s) }, true
+}
+
 func (l *keyedLock) leave(key string, s *slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

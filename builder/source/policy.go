@@ -129,12 +129,12 @@ func (p *Policy) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // portOpen reports whether the port may be used: for a trusted host every one but this service's own, for others the
-// default of HTTPS and the upper ones on which no well-known service listens.
-func (p *Policy) portOpen(host string, v verdict, port int) bool {
+// default of HTTPS or SSH and the upper ones on which no well-known service listens.
+func (p *Policy) portOpen(scheme, host string, v verdict, port int) bool {
 	if slices.Contains(p.ownPorts, port) {
 		return p.namesPort(host, v.addrs, port)
 	}
-	if v.trusted || port == 443 {
+	if v.trusted || port == 443 || port == 22 && scheme == "ssh" {
 		return true
 	}
 	return port >= 1024 && !slices.Contains(servicePorts(), port)

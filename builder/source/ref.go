@@ -36,7 +36,7 @@ func refFault(ref string) string {
 		return "is longer than 1024 bytes"
 	case !utf8.ValidString(ref):
 		return "is not UTF-8"
-	case ref == "HEAD":
+	case ref == head:
 		return "is HEAD, which means a place and names nothing"
 	case ref[0] == '-':
 		return "starts with a hyphen"
@@ -68,6 +68,20 @@ func forbiddenInRef(r rune) bool {
 	return r <= ' ' || r == 0x7f || strings.ContainsRune("~^:?*[\\", r)
 }
 
+const (
+	head = "HEAD"
+	// minShort is how many digits of a commit's ID are taken for it: as many as git itself shows at least.
+	minShort = 7
+)
+
+// isDefault reports whether ref means the default branch.
+func isDefault(ref string) bool { return ref == "" || ref == head }
+
+// isShortCommit reports whether ref may be the first digits of a commit's ID.
+func isShortCommit(ref string) bool {
+	return len(ref) >= minShort && len(ref) < 40 && isHex(ref)
+}
+
 // isCommit reports whether ref is a commit's whole ID.
 func isCommit(ref string) bool {
 	return len(ref) == 40 && isHex(ref)
@@ -94,7 +108,7 @@ func Parse(field, raw string) (model.Source, error) {
 		return model.Source{}, model.FieldErrorf(model.CodeRefInvalid, field, "The part behind the # has a percent sign that starts no escape. Write %%25 for a percent sign.")
 	}
 	ref, subdir, _ := strings.Cut(fragment, ":")
-	if ref == "HEAD" {
+	if ref == head {
 		ref = ""
 	}
 	if ref != "" {
@@ -122,7 +136,7 @@ func cleanSubdir(field, subdir string) (string, error) {
 	}
 	if invalid {
 		return "", model.FieldErrorf(model.CodeSourceInvalid, field,
-			"The folder behind the colon must be a relative path inside the repository, without .. in it.")
+			"The folder must be a relative path inside the repository, without .. in it.")
 	}
 	if subdir = path.Clean(subdir); subdir == "." {
 		return "", nil

@@ -21,8 +21,9 @@ var errNotRefs = errors.New("no list of refs")
 
 // refs is what a server advertises, as far as it was asked for.
 type refs struct {
-	ids   map[string]string // by full name; tags by the commit that they stand for
-	empty bool              // nothing at all is advertised
+	ids     map[string]string // by full name; tags by the commit that they stand for
+	empty   bool              // nothing at all is advertised
+	filters bool              // the server leaves out objects that it is asked to leave out
 }
 
 // readRefs reads an advertisement of protocol version 0 or 1 and keeps the wanted refs, so that its memory does not grow
@@ -30,16 +31,28 @@ type refs struct {
 // Source: gitprotocol-pack(5), "Reference Discovery"; gitprotocol-http(5), "Smart Clients".
 func readRefs(r io.Reader, wanted []string) (*refs, error) {
 	in := bufio.NewReader(io.LimitReader(r, maxAdvertisement))
-	first, err := readPacket(in)
-	if err != nil {
+	if err := readService(in); err != nil {
 		return nil, err
 	}
+	return readList(in, wanted)
+}
+
+// readService reads what smart HTTP puts before the list of refs.
+func readService(in *bufio.Reader) error {
+	first, err := readPacket(in)
+	if err != nil {
+		return err
+	}
 	if strings.TrimSuffix(first, "\n") != "# service="+service {
-		return nil, errNotRefs
+		return errNotRefs
 	}
 	if flush, err := readPacket(in); err != nil || flush != "" {
-		return nil, errors.Join(errNotRefs, err)
+		return errors.Join(errNotRefs, err)
 	}
+	return nil
+}
+
+func readList(in *bufio.Reader, wanted []string) (*refs, error) {
 	found := &refs{ids: make(map[string]string), empty: true}
 	for {
 		line, err := readPacket(in)
@@ -58,7 +71,10 @@ func readRefs(r io.Reader, wanted []string) (*refs, error) {
 // add takes one line: an object's ID, a space, a ref, and on the first one a NUL and the server's capabilities. The line
 // that follows a tag's holds the commit that the tag stands for, under its name with ^{} behind.
 func (f *refs) add(line string, wanted []string) error {
-	line, _, _ = strings.Cut(strings.TrimSuffix(line, "\n"), "\x00")
+	line, capabilities, first := strings.Cut(strings.TrimSuffix(line, "\n"), "\x00")
+	if first {
+		f.filters = slices.Contains(strings.Fields(capabilities), "filter")
+	}
 	if line == "version 1" || strings.HasPrefix(line, "shallow ") {
 		return nil
 	}

@@ -41,13 +41,18 @@ func TestResolve(t *testing.T) {
 	g := newGit(t, nil, s)
 
 	url := s.URL + "/r.git"
-	for ref, want := range map[string]string{
-		"": second, "main": second, "refs/heads/main": second, "v1": first, "refs/tags/v1": first, "same": first, "feature/😀": first,
-		"refs/heads/both": first, "refs/tags/both": second, "pull/7/head": first, "refs/pull/7/head": first, first: first, strings.ToUpper(first): first,
+	for ref, want := range map[string]struct {
+		commit string
+		kind   model.RefKind
+	}{
+		"": {second, model.RefBranch}, "HEAD": {second, model.RefBranch}, "main": {second, model.RefBranch}, "refs/heads/main": {second, model.RefBranch},
+		"v1": {first, model.RefTag}, "refs/tags/v1": {first, model.RefTag}, "same": {first, model.RefBranch}, "feature/😀": {first, model.RefBranch},
+		"refs/heads/both": {first, model.RefBranch}, "refs/tags/both": {second, model.RefTag}, "pull/7/head": {first, model.RefBranch},
+		"refs/pull/7/head": {first, model.RefBranch}, first: {first, model.RefCommit}, strings.ToUpper(first): {first, model.RefCommit},
 	} {
 		got, err := g.Resolve(t.Context(), "contextUrl", model.Source{URL: url, Ref: ref, Subdir: "x"})
 		require.NoError(t, err, ref)
-		require.Equal(t, model.Source{URL: url, Ref: ref, Subdir: "x", Commit: want}, got, ref)
+		require.Equal(t, model.Source{URL: url, Ref: ref, Subdir: "x", Commit: want.commit, Kind: want.kind}, got, ref)
 	}
 	for _, c := range []struct {
 		url, ref string
@@ -56,7 +61,8 @@ func TestResolve(t *testing.T) {
 	}{
 		{url, "both", model.CodeRefAmbiguous, "refs/heads/both"},
 		{url, "absent", model.CodeRefNotFound, "absent"},
-		{url, first[:9], model.CodeRefNotFound, "all 40 digits"},
+		{url, first[:6], model.CodeRefNotFound, "at least 7 digits"},
+		{url, "abcdef012", model.CodeRefNotFound, "none of them holds"},
 		{url, first + "a", model.CodeRefNotFound, first + "a"},
 		{url, strings.Repeat("0", 40), model.CodeRefNotFound, "no commit"},
 		{url, "--upload-pack=touch /tmp/x", model.CodeRefInvalid, ""},

@@ -16,27 +16,36 @@ const maxURL = 2048
 // CheckURL vets a URL to fetch from, a git repository's or a file's, and returns it with host and port in canonical
 // form. field is the request's field that errors name. A name that does not resolve passes: nothing connects to it, and
 // the build fails when it still does not. The codes are URL_INVALID, URL_SCHEME_NOT_ALLOWED,
-// URL_CREDENTIALS_NOT_ALLOWED, URL_HOST_DENIED and URL_PORT_DENIED. No error repeats more of raw than its host.
+// URL_CREDENTIALS_NOT_ALLOWED, URL_HOST_DENIED and URL_PORT_DENIED. No error repeats more of raw than its host. SSH is
+// refused: what comes here may be fetched by BuildKit, which has no keys; components have ParseRepository and Git.
 func (p *Policy) CheckURL(ctx context.Context, field, raw string) (*url.URL, error) {
 	u, err := parseURL(field, raw)
 	if err != nil {
 		return nil, err
 	}
+	if err := p.vet(ctx, field, u); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// vet judges a URL in canonical form: its host, its port and whether its scheme may be used there.
+func (p *Policy) vet(ctx context.Context, field string, u *url.URL) error {
 	ctx, cancel := context.WithTimeout(ctx, checkLookup)
 	defer cancel()
 	host, port := u.Hostname(), portOf(u)
 	v, err := p.judge(ctx, host, port)
 	if errors.Is(err, errHostDenied) {
-		return nil, hostDenied(field, host)
+		return hostDenied(field, host)
 	}
-	if !p.portOpen(host, v, port) && (u.Scheme != "http" || port != 80) {
-		return nil, portDenied(field, port)
+	if !p.portOpen(u.Scheme, host, v, port) && (u.Scheme != "http" || port != 80) {
+		return portDenied(field, port)
 	}
-	if u.Scheme != "https" && !v.trusted {
-		return nil, model.FieldErrorf(model.CodeURLSchemeNotAllowed, field,
+	if u.Scheme == "http" && !v.trusted {
+		return model.FieldErrorf(model.CodeURLSchemeNotAllowed, field,
 			"Plain HTTP is not allowed for the host %s. Use https://, or ask the server's administrator to add it to COOPER_SOURCE_ALLOW.", host)
 	}
-	return u, nil
+	return nil
 }
 
 // parseURL checks what can be seen of a URL without asking anybody.
@@ -84,8 +93,8 @@ func canonicalURL(field, raw string) (*url.URL, error) {
 		host = "[" + host + "]"
 	}
 	u.Host = host
-	if port != "" && port != defaultPort(u.Scheme) {
-		u.Host += ":" + strings.TrimLeft(port, "0")
+	if port = strings.TrimLeft(port, "0"); port != "" && port != defaultPort(u.Scheme) {
+		u.Host += ":" + port
 	}
 	return u, nil
 }
@@ -120,7 +129,7 @@ func refuseSSH(field, authority string) error {
 	if authority == "" || strings.HasPrefix(authority, "-") {
 		return invalidURL(field)
 	}
-	return model.FieldErrorf(model.CodeURLSchemeNotAllowed, field, "SSH is not available. Use the repository's https:// URL.")
+	return model.FieldErrorf(model.CodeURLSchemeNotAllowed, field, "SSH is not available here. Use the repository's https:// URL.")
 }
 
 func validHost(host string) bool {
@@ -140,8 +149,11 @@ func portOf(u *url.URL) int {
 }
 
 func defaultPort(scheme string) string {
-	if scheme == "http" {
+	switch scheme {
+	case "http":
 		return "80"
+	case "ssh":
+		return "22"
 	}
 	return "443"
 }

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -174,11 +175,16 @@ func (d *delivery) Return() error {
 // scriptedBuildKit does what the test says.
 type scriptedBuildKit struct {
 	run       func(ctx context.Context, s buildkit.Solve, emit func(model.LogLine) error) (buildkit.Result, error)
+	export    func(ctx context.Context, s buildkit.Solve, out io.Writer) error
 	platforms func() ([]string, error)
 }
 
 func (b *scriptedBuildKit) Run(ctx context.Context, s buildkit.Solve, emit func(model.LogLine) error) (buildkit.Result, error) {
 	return b.run(ctx, s, emit)
+}
+
+func (b *scriptedBuildKit) Export(ctx context.Context, s buildkit.Solve, out io.Writer, _ func(model.LogLine) error) (model.Result, error) {
+	return model.Result{Sources: []string{"base@sha256:01"}, Pinned: true}, b.export(ctx, s, out)
 }
 
 func (b *scriptedBuildKit) Platforms(context.Context) ([]string, error) {
@@ -221,11 +227,40 @@ func (g oneFileGit) Fetch(_ context.Context, s model.Source, dir string) error {
 	return os.WriteFile(filepath.Join(dir, "commit"), []byte(s.Commit), 0o600)
 }
 
+// FetchComponent leaves a file submodules when they are wanted.
+func (g oneFileGit) FetchComponent(ctx context.Context, s model.Source, dir string, submodules bool) error {
+	if submodules {
+		if err := os.WriteFile(filepath.Join(dir, "submodules"), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	return g.Fetch(ctx, s, dir)
+}
+
+// memoryTarballs keeps what it is given under its own text, unless it is to fail.
+type memoryTarballs struct {
+	pack func(ctx context.Context, tar io.Reader) error // nil reads to the end
+}
+
+func (m memoryTarballs) Pack(ctx context.Context, tar io.Reader, mtime time.Time) (model.Tarball, error) {
+	if m.pack != nil {
+		if err := m.pack(ctx, tar); err != nil {
+			return model.Tarball{}, fmt.Errorf("pack: %w", err)
+		}
+		return model.Tarball{Digest: "early"}, nil
+	}
+	text, err := io.ReadAll(tar)
+	if err != nil {
+		return model.Tarball{}, fmt.Errorf("pack: %w", err)
+	}
+	return model.Tarball{Digest: string(text) + mtime.UTC().Format(" 2006-01-02"), Size: int64(len(text)), Format: model.FormatTarGz}, nil
+}
+
 func newWorker(t *testing.T, q *memoryQueue, b *scriptedBuildKit) *Worker {
 	t.Helper()
 	return New(Config{
 		Name: "test/1", Slots: 2, Dir: filepath.Join(t.TempDir(), "jobs"), LogLimit: 1 << 20, Queue: q, BuildKit: b, Git: oneFileGit{},
-		Contexts: memoryContexts{}, Log: slog.New(slog.DiscardHandler),
+		Contexts: memoryContexts{}, Tarballs: memoryTarballs{}, Log: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -256,6 +291,20 @@ func grant(jobID string, attempt int) model.Grant {
 		JobID: jobID, BuildID: "build", Attempt: attempt, Platform: platform, Dockerfile: "FROM scratch\n", NextSeq: 1,
 		Deadline: time.Now().Add(time.Hour), Image: model.ImageSpec{Component: "team/app", Timeout: time.Hour},
 	}
+}
+
+// componentGrant is a grant of a component's job.
+func componentGrant(jobID string) model.Grant {
+	g := grant(jobID, 1)
+	g.Kind, g.Image = model.KindComponent, model.ImageSpec{}
+	g.Component = model.ComponentSpec{
+		Name: "zlib", Source: model.Source{URL: "https://host/r.git", Ref: "v1", Commit: "c0ffee", Subdir: "sub"},
+		CommitTime: time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC), Timeout: time.Minute, Notes: []string{"recipe: cmake, because of CMakeLists.txt"},
+		Recipe: model.Recipe{Target: "component"}, BuildArgs: map[string]string{"A": "1"}, NoCache: true,
+	}
+	g.Contexts = map[string]string{"dep": "host/dep@sha256:02"}
+	g.Dependencies = []model.Dependency{{Name: "dep", Tag: "1", Digest: "sha256:03"}}
+	return g
 }
 
 func order(jobID string) model.Order {

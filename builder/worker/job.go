@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"cooper/builder/buildcontext"
 	"cooper/builder/buildkit"
 	"cooper/internal/model"
 )
@@ -57,77 +56,73 @@ func (w *Worker) run(ctx context.Context, g model.Grant, log *slog.Logger) {
 	log.Info("job ended", "status", o.Status, "code", model.CodeOf(err), "error", err, "seconds", time.Since(started).Seconds())
 }
 
-func (w *Worker) build(ctx context.Context, g model.Grant, lines *logWriter) (buildkit.Result, error) {
+// kind is what differs between jobs of one kind and of another.
+type kind struct {
+	notes   []string
+	timeout time.Duration
+	// do runs the job until ctx ends. What it puts into the job's folder is removed after.
+	do func(ctx context.Context, g model.Grant, lines *logWriter) (model.Result, error)
+}
+
+func (w *Worker) kindOf(g model.Grant) kind {
+	if g.Kind == model.KindComponent {
+		return kind{notes: g.Component.Notes, timeout: g.Component.Timeout, do: w.component}
+	}
+	return kind{notes: g.Image.Notes, timeout: g.Image.Timeout, do: w.image}
+}
+
+func (w *Worker) build(ctx context.Context, g model.Grant, lines *logWriter) (model.Result, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	unsubscribe, err := w.Queue.OnCancel(g.JobID, func() { stop(model.Errorf(model.CodeCanceled, "The build was canceled.")) })
 	if err != nil {
-		return buildkit.Result{}, fmt.Errorf("listen for a cancel: %w", err)
+		return model.Result{}, fmt.Errorf("listen for a cancel: %w", err)
 	}
 	defer unsubscribe()
+	k := w.kindOf(g)
 	ctx, cancel := context.WithDeadlineCause(ctx, g.Deadline, model.Errorf(model.CodeBuildTimeout,
-		"The build did not end within %s. Ask for a longer timeout, or make it faster.", g.Image.Timeout))
+		"The build did not end within %s. Ask for a longer timeout, or make it faster.", k.timeout))
 	defer cancel()
 
-	for _, note := range g.Image.Notes {
+	for _, note := range k.notes {
 		lines.say("%s", note)
 	}
-	dir, err := w.fetchContext(ctx, g, lines)
 	defer w.removeDir(g)
+	result, err := k.do(ctx, g, lines)
 	if err != nil {
-		if ctx.Err() != nil {
-			return buildkit.Result{}, context.Cause(ctx)
-		}
-		return buildkit.Result{}, err
+		return model.Result{}, err
 	}
-	oom, pids := w.limits()
-	result, err := w.BuildKit.Run(ctx, w.solve(g, dir), lines.add)
-	if err == nil && result.Unchanged {
-		lines.say("nothing has changed since build %s: its image is the result", g.PreviousID)
-	}
-	return result, w.limited(err, oom, pids)
+	result.Dependencies = g.Dependencies
+	return result, nil
 }
 
-func (w *Worker) solve(g model.Grant, dir string) buildkit.Solve {
-	s := buildkit.Solve{
-		Platform: g.Platform, Dockerfile: []byte(g.Dockerfile), ContextDir: dir, ContextDigest: g.Image.Context,
-		Target: g.Image.Target, BuildArgs: g.Image.BuildArgs, Labels: g.Image.Labels, Secrets: g.Secrets,
-		NoCache: g.Image.NoCache, Compression: g.Image.Compression, CacheScope: g.Image.Component,
-		Push: g.Push, Sources: w.Sources, Previous: g.Previous,
-	}
-	if g.Image.Source != nil {
-		s.Git = g.Image.Source
-		s.ContextDigest = g.Image.Source.URL + "#" + g.Image.Source.Commit + ":" + g.Image.Source.Subdir
-	}
-	return s
-}
-
-// fetchContext unpacks the uploaded context, or fetches the git one, and returns the folder; empty when there is none.
-func (w *Worker) fetchContext(ctx context.Context, g model.Grant, lines *logWriter) (string, error) {
-	if g.Image.Context == "" && g.Image.Source == nil {
-		return "", nil
-	}
-	dir := filepath.Join(w.jobDir(g), "context")
+// makeDir makes a folder for the job, empty.
+func (w *Worker) makeDir(g model.Grant, name string) (string, error) {
+	dir := filepath.Join(w.jobDir(g), name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the context's folder: %w", err)
 	}
-	if src := g.Image.Source; src != nil {
-		lines.say("fetching %s at commit %s", src.URL, src.Commit)
-		return dir, w.Git.Fetch(ctx, *src, dir)
-	}
-	tar, err := w.Contexts.Open(ctx, g.BuildID)
-	if err != nil {
-		return "", fmt.Errorf("open the uploaded context: %w", err)
-	}
-	defer tar.Close()
-	return dir, buildcontext.Extract(ctx, tar, dir, buildcontext.DefaultLimits())
+	return dir, nil
 }
 
-func (w *Worker) outcome(g model.Grant, r buildkit.Result, err error) model.Outcome {
+// ended gives what ended ctx for an error that came of it, and any other error as it is.
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// treeOf names the files of a source's commit, so that equal trees are sent to the daemon once.
+func treeOf(s model.Source) string {
+	return s.URL + "#" + s.Commit + ":" + s.Subdir
+}
+
+func (w *Worker) outcome(g model.Grant, r model.Result, err error) model.Outcome {
 	o := model.Outcome{JobID: g.JobID, BuildID: g.BuildID, Attempt: g.Attempt, Worker: w.Name, Time: time.Now()}
 	if err == nil {
 		o.Status = model.StatusSucceeded
-		o.Result = &r.Pushed
+		o.Result = &r
 		return o
 	}
 	o.Status = model.StatusFailed
@@ -144,7 +139,7 @@ func (w *Worker) outcome(g model.Grant, r buildkit.Result, err error) model.Outc
 	e := model.AsError(err)
 	switch e.Code {
 	case model.CodeBuilderUnavailable, model.CodePushFailed, model.CodeShuttingDown, model.CodeInternal,
-		model.CodeGitTimeout, model.CodeGitUnreachable:
+		model.CodeUnavailable, model.CodeGitTimeout, model.CodeGitUnreachable:
 		o.Transient = true
 	}
 	o.Failure = &model.Failure{Code: e.Code, Message: strings.ToValidUTF8(e.Message, "\uFFFD"), Line: e.Line}
@@ -153,32 +148,6 @@ func (w *Worker) outcome(g model.Grant, r buildkit.Result, err error) model.Outc
 
 func shuttingDown(cause error) error {
 	return model.Errorf(model.CodeShuttingDown, "The worker was stopped while it was building.").Wrap(cause)
-}
-
-func (w *Worker) limits() (oom, pids int64) {
-	if w.Limits == nil {
-		return 0, 0
-	}
-	return w.Limits()
-}
-
-// limited gives a failed step the code of the limit that was hit while it ran.
-func (w *Worker) limited(err error, oomBefore, pidsBefore int64) error {
-	var step *buildkit.StepError
-	if !errors.As(err, &step) || step.Cause.Code != model.CodeStepFailed {
-		return err
-	}
-	oom, pids := w.limits()
-	cause := *step.Cause
-	switch {
-	case oom > oomBefore:
-		cause.Code = model.CodeMemoryLimit
-		cause.Message = "The builder's memory limit was reached. " + cause.Message
-	case pids > pidsBefore:
-		cause.Code = model.CodePidsLimit
-		cause.Message = "The builder's limit of processes was reached. " + cause.Message
-	}
-	return &buildkit.StepError{ExitCode: step.ExitCode, Cause: &cause}
 }
 
 func (w *Worker) hold(g model.Grant) {

@@ -36,14 +36,16 @@ func TestOutcomes(t *testing.T) {
 		{name: "too slow", err: model.Errorf(model.CodeBuildTimeout, "Slow."), status: model.StatusFailed, code: model.CodeBuildTimeout},
 		{name: "the daemon died", err: model.Errorf(model.CodeBuilderUnavailable, "Gone."), status: model.StatusFailed, code: model.CodeBuilderUnavailable, transient: true},
 		{name: "the registry refused", err: model.Errorf(model.CodePushFailed, "503."), status: model.StatusFailed, code: model.CodePushFailed, transient: true},
+		{name: "a component cannot be loaded", err: model.Errorf(model.CodeUnavailable, "Lost."), status: model.StatusFailed, code: model.CodeUnavailable, transient: true},
 		{name: "git was slow", err: model.Errorf(model.CodeGitTimeout, "Slow."), status: model.StatusFailed, code: model.CodeGitTimeout, transient: true},
 		{name: "git has no such commit", err: model.Errorf(model.CodeRefNotFound, "None."), status: model.StatusFailed, code: model.CodeRefNotFound},
+		{name: "the disk is full", err: fmt.Errorf("pack: %w", model.Errorf(model.CodeStorageFull, "Full.")), status: model.StatusFailed, code: model.CodeStorageFull},
 		{name: "stopped", err: fmt.Errorf("solve: %w", context.Canceled), status: model.StatusFailed, code: model.CodeShuttingDown, transient: true},
 		{name: "something else", err: errors.New("open /var/lib/secret"), status: model.StatusFailed, code: model.CodeInternal, transient: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorker(t, newMemoryQueue(), &scriptedBuildKit{})
-			o := w.outcome(grant("job", 2), buildkit.Result{}, test.err)
+			o := w.outcome(grant("job", 2), model.Result{}, test.err)
 			require.Equal(t, test.status, o.Status)
 			require.Equal(t, test.code, o.Failure.Code)
 			require.Equal(t, test.line, o.Failure.Line)
@@ -122,7 +124,7 @@ func TestAFailedStepIsBlamedOnTheLimitThatWasHitMeanwhile(t *testing.T) {
 			w.Limits = func() (int64, int64) { return 5 + test.oom, 9 + test.pids }
 			err := w.limited(test.err, 5, 9)
 			require.Equal(t, test.code, model.CodeOf(err))
-			o := w.outcome(grant("job", 1), buildkit.Result{}, err)
+			o := w.outcome(grant("job", 1), model.Result{}, err)
 			require.Equal(t, test.code, o.Failure.Code)
 			if errors.As(err, new(*buildkit.StepError)) {
 				require.Equal(t, 3, *o.ExitCode)
@@ -217,7 +219,7 @@ func TestASolveHasAllThatTheGrantSays(t *testing.T) {
 	require.Equal(t, buildkit.Solve{
 		Platform: platform, Dockerfile: []byte("FROM scratch\n"), ContextDir: "dir", Target: "stage", BuildArgs: g.Image.BuildArgs,
 		Labels: g.Image.Labels, Secrets: g.Secrets, NoCache: true, Compression: model.CompressionZstd, CacheScope: "team/app", Push: g.Push,
-	}, w.solve(g, "dir"))
+	}, w.imageSolve(g, "dir"))
 }
 
 // failingContext fails in the middle.

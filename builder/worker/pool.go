@@ -18,20 +18,6 @@ const (
 	heartbeatEvery = 2 * time.Second
 )
 
-// BuildKit is what the worker needs of the builder.
-type BuildKit interface {
-	// Run builds and pushes one platform; see buildkit.Client.Run.
-	Run(ctx context.Context, s buildkit.Solve, emit func(model.LogLine) error) (buildkit.Result, error)
-	// Platforms lists what can be built; an error means that BuildKit does not answer.
-	Platforms(ctx context.Context) ([]string, error)
-}
-
-// Git fetches the trees of git build contexts.
-type Git interface {
-	// Fetch writes the tree of s.Commit, below s.Subdir, into the empty folder dir.
-	Fetch(ctx context.Context, s model.Source, dir string) error
-}
-
 // Config is what a Worker is made of. All fields but Limits and Sources are required.
 type Config struct {
 	Name     string // unique among live workers
@@ -42,6 +28,7 @@ type Config struct {
 	Contexts Contexts
 	BuildKit BuildKit
 	Git      Git
+	Tarballs Tarballs
 	Sources  buildkit.Sources
 	// Limits counts how often steps ran out of memory and of processes; nil when that cannot be known.
 	Limits func() (oom, pids int64)

@@ -1,12 +1,14 @@
-// Package worker runs jobs: it claims an order, fetches the context, has BuildKit solve and push it, streams the log
-// and reports the outcome. It never opens the database: all that it needs comes with the claim's grant, so that a
-// worker on another machine is the same code.
+// Package worker runs jobs: it claims an order, fetches the context, has BuildKit solve it, pushes the image or keeps
+// the component's tarball, streams the log and reports the outcome. It never opens the database: all that it needs comes
+// with the claim's grant, so that a worker on another machine is the same code.
 package worker
 
 import (
 	"context"
 	"io"
+	"time"
 
+	"cooper/builder/buildkit"
 	"cooper/internal/model"
 )
 
@@ -43,4 +45,31 @@ type Delivery interface {
 type Contexts interface {
 	// Open returns the bytes of the build's context, as they were uploaded. The caller closes it.
 	Open(ctx context.Context, buildID string) (io.ReadCloser, error)
+}
+
+// BuildKit is what the worker needs of the builder.
+type BuildKit interface {
+	// Run builds and pushes one platform; see buildkit.Client.Run.
+	Run(ctx context.Context, s buildkit.Solve, emit func(model.LogLine) error) (buildkit.Result, error)
+	// Export builds one platform and writes its files to out as a tar; see buildkit.Client.Export.
+	Export(ctx context.Context, s buildkit.Solve, out io.Writer, emit func(model.LogLine) error) (model.Result, error)
+	// Platforms lists what can be built; an error means that BuildKit does not answer.
+	Platforms(ctx context.Context) ([]string, error)
+}
+
+// Git fetches the trees of git build contexts and of components.
+type Git interface {
+	// Fetch writes the tree of s.Commit, below s.Subdir, into the empty folder dir.
+	Fetch(ctx context.Context, s model.Source, dir string) error
+	// FetchComponent does the same for a component's source, with the submodules of the tree if they are wanted. It refuses
+	// files of Git LFS.
+	FetchComponent(ctx context.Context, s model.Source, dir string, submodules bool) error
+}
+
+// Tarballs keeps what components' builds make.
+type Tarballs interface {
+	// Pack reads a tar to its end, keeps it in its canonical form, every file with the time mtime, and returns it once it
+	// is durable. COMPONENT_EMPTY, COMPONENT_TOO_LARGE, COMPONENT_ENTRY_TYPE or STORAGE_FULL when it cannot be kept; an
+	// error of tar comes back wrapped. It stops when ctx ends.
+	Pack(ctx context.Context, tar io.Reader, mtime time.Time) (model.Tarball, error)
 }

@@ -30,11 +30,6 @@ type logStore struct{ *joblog.Store }
 
 func (s logStore) Create(jobID string) (builder.LogWriter, error) { return s.Store.Create(jobID) }
 
-// gitSource is git as the builder sees it.
-type gitSource struct{ *source.Git }
-
-func (gitSource) Parse(field, raw string) (model.Source, error) { return source.Parse(field, raw) }
-
 // buildSources decides what a Dockerfile may fetch.
 type buildSources struct {
 	policy  *source.Policy

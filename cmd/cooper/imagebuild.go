@@ -24,7 +24,7 @@ const cancelWithin = 5 * time.Second
 // imageBuild is `cooper image build` with its flags.
 type imageBuild struct {
 	dockerfile, component, branch, tag, target, compression, publish, timeout string
-	platforms, buildArgs, labels, secrets                                     []string
+	platforms, buildArgs, labels, secrets, components                         []string
 	noCache, detach                                                           bool
 }
 
@@ -56,6 +56,7 @@ func imageBuildCommand() *cobra.Command {
 	f.StringArrayVar(&b.buildArgs, "build-arg", nil, "NAME=VALUE, repeated")
 	f.StringArrayVar(&b.labels, "label", nil, "NAME=VALUE, repeated")
 	f.StringArrayVar(&b.secrets, "secret", nil, "ID=FILE, repeated; for RUN --mount=type=secret,id=ID")
+	f.StringArrayVar(&b.components, "with-component", nil, "NAME@TAG, repeated; for COPY --from=NAME")
 	f.BoolVar(&b.noCache, "no-cache", false, "run every step again")
 	f.StringVar(&b.compression, "compression", "", "of new layers: gzip or zstd")
 	f.StringVar(&b.publish, "publish", "", "each: a platform as soon as it is built; all: only when every one is")
@@ -145,7 +146,7 @@ func (b *imageBuild) fields(ctx context.Context, path string, remote bool, req *
 	if b.branch == "" && !remote {
 		b.branch = gitBranch(ctx, path)
 	}
-	req.Fields = url.Values{"architecture": b.platforms, "buildArg": b.buildArgs, "label": b.labels}
+	req.Fields = url.Values{"architecture": b.platforms, "buildArg": b.buildArgs, "label": b.labels, "components": b.components}
 	for field, value := range map[string]string{
 		"component": b.component, "branch": b.branch, "tag": b.tag, "target": b.target, "compression": b.compression,
 		"publish": b.publish, "timeout": b.timeout,

@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	root.SetArgs(args)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(stderr), imageCommand(), buildCommand())
+	root.AddCommand(serveCommand(stderr), imageCommand(), componentCommand(), buildCommand())
 	cmd, err := execute(ctx, root)
 	if err == nil {
 		return 0

@@ -18,6 +18,7 @@ import (
 	"cooper/builder"
 	"cooper/builder/buildkit"
 	"cooper/builder/daemon"
+	"cooper/builder/recipe"
 	"cooper/builder/source"
 	"cooper/builder/worker"
 	"cooper/handlers"
@@ -28,6 +29,7 @@ import (
 	"cooper/storage/db"
 	"cooper/storage/inputs"
 	"cooper/storage/joblog"
+	"cooper/storage/tarball"
 )
 
 // How long each part gets to end when the server stops; together they stay below half a minute.
@@ -44,23 +46,25 @@ type server struct {
 	listener net.Listener
 	local    string // host:port at which this machine reaches us
 
-	keys     *auth.Keys
-	gate     *auth.Gate
-	db       *db.DB
-	queue    *queue.Conn
-	inputs   *inputs.Store
-	logs     *joblog.Store
-	embedded *embedded.Registry // nil with a registry outside
-	registry *registry.Registry
-	daemon   *daemon.Daemon // nil with a BuildKit outside
-	buildkit *buildkit.Client
-	git      *source.Git
-	service  *builder.Service
-	worker   *worker.Worker
-	api      *handlers.Server
-	http     *http.Server
-	lock     *os.File // of the data directory
-	stopping atomic.Bool
+	keys         *auth.Keys
+	gate         *auth.Gate
+	db           *db.DB
+	queue        *queue.Conn
+	inputs       *inputs.Store
+	logs         *joblog.Store
+	tarballs     *tarball.Store
+	embedded     *embedded.Registry // nil with a registry outside
+	registry     *registry.Registry
+	daemon       *daemon.Daemon // nil with a BuildKit outside
+	buildkit     *buildkit.Client
+	git          *source.Git
+	environments *recipe.Environments
+	service      *builder.Service
+	worker       *worker.Worker
+	api          *handlers.Server
+	http         *http.Server
+	lock         *os.File // of the data directory
+	stopping     atomic.Bool
 	// serving is the context of every request; endServing ends those that last as long as their reader likes.
 	serving    context.Context //nolint:containedctx // net/http asks for it through BaseContext
 	endServing context.CancelFunc
@@ -76,7 +80,7 @@ func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, 
 		}
 	}()
 	for _, step := range []func(context.Context) error{
-		s.listen, s.openAuth, s.openStorage, s.openRegistry, s.openBuildKit, s.openBuilder, s.openAPI,
+		s.listen, s.openAuth, s.openStorage, s.openTarballs, s.openRecipes, s.openRegistry, s.openBuildKit, s.openBuilder, s.openAPI,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -100,8 +104,8 @@ func (s *server) listen(ctx context.Context) error {
 	if err := s.cfg.Validate(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
-		return fmt.Errorf("make COOPER_DATA_DIR: %w", err)
+	if err := makeDataDir(s.cfg.DataDir); err != nil {
+		return err
 	}
 	return s.lockDataDir()
 }
@@ -270,6 +274,9 @@ func (s *server) close() {
 	}
 	if s.embedded != nil {
 		err = errors.Join(err, s.embedded.Close())
+	}
+	if s.tarballs != nil {
+		err = errors.Join(err, s.tarballs.Close())
 	}
 	if s.db != nil {
 		err = errors.Join(err, s.db.Close())

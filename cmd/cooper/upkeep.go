@@ -20,6 +20,9 @@ func (s *server) upkeep(ctx context.Context) error {
 		if err := s.db.PurgeIdempotency(ctx, time.Now().Add(-idempotencyLife)); err != nil && ctx.Err() == nil {
 			s.log.Warn("cannot forget old idempotency keys", "error", err)
 		}
+		if err := s.tarballs.Collect(ctx, s.db.TarballUsed); err != nil && ctx.Err() == nil {
+			s.log.Warn("cannot remove unused tarballs", "error", err)
+		}
 		if err := s.git.Prune(ctx, gitRepositoryLife); err != nil && ctx.Err() == nil {
 			s.log.Warn("cannot remove unused git repositories", "error", err)
 		}

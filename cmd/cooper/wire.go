@@ -37,7 +37,7 @@ func (s *server) openRegistry(context.Context) (err error) {
 		credentials := func() (string, string) { return s.cfg.RegistryUsername, s.cfg.RegistryPassword }
 		s.registry, err = registry.New(registry.Config{
 			Address: host, PublicHost: host, Prefix: prefix, Insecure: s.cfg.RegistryInsecure, Server: credentials,
-			Worker: func(string, time.Duration) (string, string) { return credentials() },
+			Worker: func(string, time.Duration) (string, string) { return credentials() }, Tarball: s.blob,
 		})
 		return err
 	}
@@ -50,7 +50,7 @@ func (s *server) openRegistry(context.Context) (err error) {
 	}
 	s.registry, err = registry.New(registry.Config{
 		Address: s.local, PushHost: s.pushHost(), PublicHost: s.cfg.PublicHost(), Insecure: true, Server: s.keys.ServerCredentials,
-		Worker: s.keys.MintPush,
+		Worker: s.keys.MintPush, Tarball: s.blob, Adopt: s.adopt,
 	})
 	return err
 }
@@ -168,7 +168,12 @@ func (s *server) openBuilder(context.Context) error {
 	if err != nil {
 		return err
 	}
+	credentials, err := source.LoadCredentials(s.cfg.GitCredentials, s.log.With("part", "git"))
+	if err != nil {
+		return err
+	}
 	s.git, err = source.NewGit(source.GitConfig{
+		Credentials: credentials, Submodules: s.cfg.SubmoduleAllow,
 		Policy: policy, CacheDir: s.path("git"), TempDir: s.path("tmp"), Env: config.Environment(), Log: s.log.With("part", "git"),
 	})
 	if err != nil {
@@ -180,7 +185,8 @@ func (s *server) openBuilder(context.Context) error {
 	}
 	sources := buildSources{policy: policy, trusted: s.trustedRegistry}
 	s.service = builder.New(builder.Config{
-		Store: s.db, Queue: s.queue, Logs: logStore{s.logs}, Inputs: s.inputs, Registry: s.registry, Names: registry.Names{},
+		Store: s.db, Values: s.db, Queue: s.queue, Logs: logStore{s.logs}, Inputs: s.inputs, Tarballs: s.tarballs, Registry: s.registry,
+		ComponentImages: s.registry, Names: registry.Names{}, Recipes: recipes{}, OSEnvironments: s.environments,
 		Sources: sources, Git: gitSource{s.git}, Log: s.log.With("part", "builder"), Node: node, Room: s.room,
 		Limits: builder.Limits{
 			QueuedJobs: s.cfg.QueueLimit, QueueTimeout: s.cfg.QueueTimeout, Timeout: s.cfg.BuildTimeout,
@@ -191,7 +197,7 @@ func (s *server) openBuilder(context.Context) error {
 	_, _ = rand.Read(run) // crypto/rand never fails
 	c := worker.Config{
 		Name: node + "/" + hex.EncodeToString(run), Slots: s.cfg.Slots, Dir: s.path("work"), LogLimit: s.cfg.LogLimitMiB << 20,
-		Queue: workerQueue{s.queue}, Contexts: s.inputs, BuildKit: s.buildkit, Git: s.git, Sources: sources, Log: s.log.With("part", "worker"),
+		Queue: workerQueue{s.queue}, Contexts: s.inputs, Tarballs: s.tarballs, BuildKit: s.buildkit, Git: s.git, Sources: sources, Log: s.log.With("part", "worker"),
 	}
 	if s.daemon != nil {
 		c.Limits = s.daemon.LimitEvents
@@ -246,7 +252,7 @@ func (s *server) openAPI(context.Context) error {
 	}
 	var err error
 	s.api, err = handlers.New(handlers.Config{
-		Builds: s.service, Images: s.service, Logs: s.service, Auth: apiAuth{s.gate}, Health: s, Registry: v2, Log: s.log.With("part", "http"),
+		Builds: s.service, Images: s.service, Components: s.service, Tarballs: s.tarballs, Logs: s.service, Auth: apiAuth{s.gate}, Health: s, Registry: v2, Log: s.log.With("part", "http"),
 		Metrics: metrics, Version: version, PublicURL: s.cfg.PublicURL, Platform: s.service.Platform,
 		MaxContextBytes: s.cfg.ContextLimitMiB << 20, MaxStreams: s.cfg.MaxStreams,
 	})

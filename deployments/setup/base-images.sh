@@ -2,10 +2,13 @@
 # Puts what the base images of tests and of the demo are made from into the cache folder, once:
 #   busybox-amd64, busybox-arm64   static programs, taken from Debian's or Ubuntu's busybox-static packages
 #   debian.tar.gz                  a minimal Debian, with "debian" as an argument
-# No container registry is asked, nothing is installed, and the system's package settings stay as they are: apt works
-# here on lists of its own, so that another architecture need not be added to the system.
+#   toolchain-{amd64,arm64}.tar.zst  a Debian with C and C++ compilers and the usual build systems, for "toolchain"
+#   golang.tar.zst                 this machine's Go, below /usr/local/go, for "golang"
+# Beside each of the archives, a file .sums has its digest and that of the tar inside. No container registry is asked,
+# nothing is installed, and the system's package settings stay as they are: apt works here on lists of its own, so that
+# another architecture need not be added to the system.
 #
-# Usage: base-images.sh busybox|debian ...
+# Usage: base-images.sh busybox|debian|toolchain|golang ...
 set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/cooper/base
@@ -74,6 +77,10 @@ fetch_busybox() {
 # The host's certificates go into the image, so that programs in it trust what the host trusts.
 fetch_debian() {
   local sudo=() keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+  if [ -f "$cache/debian.tar.gz" ]; then # made before there were sums
+    keep "$cache/debian.tar.gz" debian.tar.gz
+    return
+  fi
   if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
   command -v mmdebstrap >/dev/null || fail "no mmdebstrap: run 'make setup-test'"
   say "making a minimal Debian (about half a minute, 60 MB) into the cache"
@@ -84,16 +91,115 @@ fetch_debian() {
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --customize-hook="copy-in $scratch/certs/ca-certificates.crt /etc/ssl/certs" \
     --format=tar bookworm - | gzip -3 >"$scratch/debian.tar.gz"
-  mv "$scratch/debian.tar.gz" "$cache/debian.tar.gz"
+  keep "$scratch/debian.tar.gz" debian.tar.gz
 }
 
+have_toolchain() {
+  local architecture
+  for architecture in "${architectures[@]}"; do
+    [ -f "$cache/toolchain-$architecture.tar.zst.sums" ] || return 1
+  done
+}
+
+# The packages are unpacked and never configured: under emulation, that would take the other architecture many minutes.
+# What their scripts would have done, and a build needs, is done by finish_toolchain.
+toolchain_packages=(
+  base-files base-passwd bash bzip2 coreutils dash debianutils diffutils findutils grep gzip hostname libc-bin mawk
+  patch perl-base sed tar util-linux xz-utils
+  autoconf automake cmake file g++ gcc libc6-dev libtool make meson ninja-build pkgconf
+)
+
+# Left out is what no build of a test's size calls: documentation, sanitizers, character sets, profilers.
+toolchain_leaves_out=(
+  '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/locale/*' '/usr/share/lintian/*'
+  '/usr/share/bash-completion/*' '/usr/share/zoneinfo/*' '/usr/lib/*/gconv/*' '/usr/lib/*/perl/*/CORE/*'
+  '/usr/lib/*/perl/*/auto/Encode/[CJKT]*' '/usr/lib/*/perl/*/auto/Unicode/Collate/*' '/usr/share/perl/*/Unicode/Collate/*'
+  '/usr/lib/*/lib*san.so*' '/usr/lib/gcc/*/lib*san*' '/usr/lib/*/libgprofng*' '/usr/bin/*gp-*' '/usr/bin/*gprofng*' '/usr/lib/*/gprofng/*'
+  '/usr/bin/*lto-dump*' '/usr/bin/*ld.gold' '/usr/bin/*dwp' '/usr/bin/cpack'
+)
+
+# finish_toolchain is run by mmdebstrap with the root file system's folder.
+finish_toolchain() {
+  local root=$1 tool
+  cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
+  cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
+  ln -sf mawk "$root/usr/bin/awk"
+  ln -sf gcc "$root/usr/bin/cc"
+  ln -sf g++ "$root/usr/bin/c++"
+  for tool in automake aclocal; do
+    (cd "$root/usr/bin" && ln -sf "$tool"-1.* "$tool")
+  done
+  ln -sf which.debianutils "$root/usr/bin/which"
+  mkdir -p "$root/etc/ssl/certs" "$root/tmp"
+  chmod 1777 "$root/tmp"
+  cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+  rm -rf "$root"/var/lib/{apt,dpkg}/* "$root"/var/cache/apt/*
+}
+
+fetch_toolchain() {
+  local architecture making=() one
+  command -v mmdebstrap >/dev/null || fail "no mmdebstrap: run 'make setup-test'"
+  say "making a Debian with compilers for ${architectures[*]} (about a minute, 2 x 110 MB) into the cache"
+  for architecture in "${architectures[@]}"; do
+    make_toolchain "$architecture" &
+    making+=($!)
+  done
+  for one in "${making[@]}"; do wait "$one"; done
+}
+
+make_toolchain() {
+  local architecture=$1 sudo=() left_out=() pattern packages
+  if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
+  for pattern in "${toolchain_leaves_out[@]}"; do left_out+=("--dpkgopt=path-exclude=$pattern"); done
+  packages=$(IFS=,; echo "${toolchain_packages[*]}")
+  "${sudo[@]}" env SOURCE_DATE_EPOCH=0 mmdebstrap --quiet --variant=extract --architectures="$architecture" \
+    --keyring=/usr/share/keyrings/debian-archive-keyring.gpg --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
+    --include="$packages" "${left_out[@]}" --extract-hook="'$PWD/${BASH_SOURCE[0]##*/}' finish-toolchain \"\$1\"" \
+    --format=tar bookworm - >"$scratch/$architecture.tar" 2>"$scratch/$architecture.log" ||
+    { cat "$scratch/$architecture.log" >&2; fail "the Debian with compilers for $architecture could not be made"; }
+  zstd -q -T0 -3 --rm "$scratch/$architecture.tar"
+  keep "$scratch/$architecture.tar.zst" "toolchain-$architecture.tar.zst"
+}
+
+have_golang() { [ "$(cat "$cache/golang.version" 2>/dev/null)" = "$(go env GOVERSION)" ] && [ -f "$cache/golang.tar.zst.sums" ]; }
+
+# Tests and their data are a third of Go's files and no use to who builds with it.
+fetch_golang() {
+  say "packing this machine's Go (70 MB) into the cache"
+  tar --create --directory "$(go env GOROOT)" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=u+w,go-w \
+    --exclude='*_test.go' --exclude=testdata --transform='s,^,usr/local/go/,' \
+    VERSION go.env bin lib pkg src | zstd -q -T0 -3 -o "$scratch/golang.tar.zst"
+  keep "$scratch/golang.tar.zst" golang.tar.zst
+  go env GOVERSION >"$cache/golang.version"
+}
+
+# keep puts an archive into the cache, and beside it its digest and that of the tar in it.
+keep() {
+  local unpack=(zstd -dcq)
+  if [[ $2 == *.gz ]]; then unpack=(gzip -dc); fi
+  {
+    sha256sum <"$1" | cut -d' ' -f1
+    "${unpack[@]}" "$1" | sha256sum | cut -d' ' -f1
+  } >"$scratch/$2.sums"
+  rm -f "$cache/$2.sums"
+  if [ "$1" != "$cache/$2" ]; then mv "$1" "$cache/$2"; fi
+  mv "$scratch/$2.sums" "$cache/"
+}
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+if [ "${1:-}" = finish-toolchain ]; then
+  finish_toolchain "$2"
+  exit
+fi
 mkdir -p "$cache"
 for wanted in "$@"; do
   scratch=
   case $wanted in
     busybox) have_busybox && continue ;;
-    debian) [ -f "$cache/debian.tar.gz" ] && continue ;;
-    *) fail "unknown base image $wanted: busybox or debian" ;;
+    debian) [ -f "$cache/debian.tar.gz.sums" ] && continue ;;
+    toolchain) have_toolchain && continue ;;
+    golang) have_golang && continue ;;
+    *) fail "unknown base image $wanted: busybox, debian, toolchain or golang" ;;
   esac
   scratch=$(mktemp -d "$cache/.new.XXXXXX")
   "fetch_$wanted"

@@ -5,7 +5,8 @@
 # Usage: setup.sh run|demo|test
 #   run    what `cooper serve` needs: runc, git, the network plugins and their firewall, emulation
 #   demo   run, curl, and busybox for two architectures in the cache folder
-#   test   demo, a browser, a Docker Engine (not started), skopeo, and a minimal Debian in the cache folder
+#   test   demo, a browser, a Docker Engine, an SSH server and nginx (none of them started), skopeo, tools that unpack, and
+#          in the cache folder a minimal Debian, one with compilers, and this machine's Go
 set -euo pipefail
 cd "$(dirname "$0")"
 export PATH=$PATH:/usr/sbin:/sbin
@@ -74,6 +75,11 @@ find_missing() {
   need docker.io has dockerd
   need python3 has python3
   need skopeo has skopeo
+  need nginx-light has nginx
+  need openssh-server has sshd
+  need pigz has pigz
+  need unzip has unzip
+  need zstd has zstd
   need mmdebstrap has mmdebstrap
   need debian-archive-keyring test -f /usr/share/keyrings/debian-archive-keyring.gpg
 }
@@ -126,5 +132,5 @@ install_missing
 register_emulation
 case $1 in
   demo) ./base-images.sh busybox ;;
-  test) ./base-images.sh busybox debian ;;
+  test) ./base-images.sh busybox debian toolchain golang ;;
 esac

@@ -32,6 +32,9 @@ type Error struct {
 	Line       int      `json:"line"`
 	Allowed    []string `json:"allowed"`
 	RequestID  string   `json:"requestId"`
+	// BuildID is of the build that failed, and Log its last lines, when a component could not be built.
+	BuildID string   `json:"buildId"`
+	Log     []string `json:"log"`
 }
 
 func (e *Error) Error() string {
@@ -53,10 +56,11 @@ func (e *Error) Error() string {
 
 // Links are where a build can be looked at.
 type Links struct {
-	Build  string `json:"build"`
-	Logs   string `json:"logs"`
-	Cancel string `json:"cancel"`
-	Image  string `json:"image"`
+	Build     string `json:"build"`
+	Logs      string `json:"logs"`
+	Cancel    string `json:"cancel"`
+	Image     string `json:"image"`
+	Component string `json:"component"`
 }
 
 // Submitted is the answer to a request to build, and with Prefer: wait its outcome.
@@ -96,6 +100,14 @@ type Build struct {
 	Code         string `json:"code"`
 	BuildID      string `json:"buildId"`
 	ImageName    string `json:"imageName"`
+	Jobs         []Job  `json:"jobs"`
+}
+
+// Job is one platform of a build. Its digest is of the image's manifest or the component's tarball.
+type Job struct {
+	Architecture string `json:"architecture"`
+	Status       string `json:"status"`
+	Digest       string `json:"digest"`
 }
 
 // Image asks for an image's name.
@@ -147,13 +159,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, he
 			req.Header.Set(name, value)
 		}
 	}
-	httpClient := c.HTTP
-	if httpClient == nil {
-		httpClient = http.DefaultClient
-	}
-	resp, err := httpClient.Do(req)
+	resp, err := c.sender().Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("reach the server (COOPER_URL=%s): %w", c.URL, err)
+		return nil, c.unreachable(req, err)
 	}
 	if resp.StatusCode >= http.StatusBadRequest {
 		defer resp.Body.Close()

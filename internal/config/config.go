@@ -96,6 +96,21 @@ type Config struct {
 	// Hosts, host:port or networks that builds may never fetch from, comma list.
 	SourceDeny []string `env:"COOPER_SOURCE_DENY"`
 
+	// File of hosts that git needs credentials for. It is read again when it changes.
+	GitCredentials string `env:"COOPER_GIT_CREDENTIALS"`
+	// Submodules of components that may be fetched, comma list of host or host/path/*. Default: none.
+	SubmoduleAllow []string `env:"COOPER_SUBMODULE_ALLOW"`
+	// File of OS environments. Default: one, with public base images.
+	Environments string `env:"COOPER_ENVIRONMENTS"`
+	// Where components' tarballs are kept, s3://bucket?region=…&endpoint=…. Default: DATA_DIR/tarballs.
+	BlobURL string `env:"COOPER_BLOB_URL"`
+	// Compression of components' tarballs: gzip or zstd.
+	TarballCompression string `env:"COOPER_TARBALL_COMPRESSION" envDefault:"gzip"`
+	// Size of one component, unpacked, in MiB.
+	ComponentLimitMiB int64 `env:"COOPER_COMPONENT_LIMIT_MIB" envDefault:"16384"`
+	// Disk that other forms of tarballs (zip, tar, tar.zst) may use, in MiB; those not asked for longest go first.
+	DerivedCacheMiB int64 `env:"COOPER_DERIVED_CACHE_MIB" envDefault:"10240"`
+
 	// Requests a second that one key may make, on average; 0 means no limit.
 	RateLimit float64 `env:"COOPER_RATE_LIMIT" envDefault:"1000"`
 	// Logs that may be followed at once.
@@ -150,6 +165,7 @@ func (c *Config) validateLimits() error {
 		"COOPER_SLOTS": int64(c.Slots), "COOPER_QUEUE_LIMIT": int64(c.QueueLimit), "COOPER_LOG_LIMIT_MIB": c.LogLimitMiB,
 		"COOPER_CONTEXT_LIMIT_MIB": c.ContextLimitMiB, "COOPER_BUILDKIT_CACHE_MIB": c.BuildKitCacheMiB,
 		"COOPER_BUILDKIT_PARALLELISM": int64(c.BuildKitParallelism), "COOPER_MAX_STREAMS": int64(c.MaxStreams),
+		"COOPER_COMPONENT_LIMIT_MIB": c.ComponentLimitMiB, "COOPER_DERIVED_CACHE_MIB": c.DerivedCacheMiB,
 		"COOPER_BUILD_TIMEOUT": int64(c.BuildTimeout), "COOPER_QUEUE_TIMEOUT": int64(c.QueueTimeout),
 	} {
 		if n <= 0 {
@@ -161,6 +177,9 @@ func (c *Config) validateLimits() error {
 	}
 	if c.Compression != "gzip" && c.Compression != "zstd" {
 		return fmt.Errorf("COOPER_COMPRESSION=%q is neither gzip nor zstd", c.Compression)
+	}
+	if c.TarballCompression != "gzip" && c.TarballCompression != "zstd" {
+		return fmt.Errorf("COOPER_TARBALL_COMPRESSION=%q is neither gzip nor zstd", c.TarballCompression)
 	}
 	if c.AdminKey != "" && len(c.AdminKey) < 16 {
 		return errors.New("COOPER_ADMIN_KEY has fewer than 16 characters: choose a longer one, or leave it empty to have one made")

@@ -42,6 +42,7 @@ func TestValidate(t *testing.T) {
 		return Config{
 			Listen: "127.0.0.1:8080", DataDir: "data", Slots: 1, QueueLimit: 1, LogLimitMiB: 1, ContextLimitMiB: 1, BuildKitCacheMiB: 1,
 			BuildKitParallelism: 1, MaxStreams: 1, BuildTimeout: 1, BuildTimeoutMax: 1, QueueTimeout: 1, Compression: "gzip",
+			TarballCompression: "gzip", ComponentLimitMiB: 1, DerivedCacheMiB: 1,
 		}
 	}
 	for name, tc := range map[string]struct {
@@ -54,6 +55,7 @@ func TestValidate(t *testing.T) {
 		"public URL":        {func(c *Config) { c.PublicURL = "cooper.example.com" }, "COOPER_PUBLIC_URL"},
 		"no slots":          {func(c *Config) { c.Slots = 0 }, "COOPER_SLOTS"},
 		"compression":       {func(c *Config) { c.Compression = "xz" }, "COOPER_COMPRESSION"},
+		"tarballs":          {func(c *Config) { c.TarballCompression = "bzip2" }, "COOPER_TARBALL_COMPRESSION"},
 		"short key":         {func(c *Config) { c.AdminKey = "short" }, "COOPER_ADMIN_KEY"},
 		"timeouts reversed": {func(c *Config) { c.BuildTimeout = 2 }, "COOPER_BUILD_TIMEOUT_MAX"},
 	} {
@@ -81,6 +83,7 @@ func TestPublicURLFollowsListen(t *testing.T) {
 		c := Config{
 			Listen: listen, Slots: 1, QueueLimit: 1, LogLimitMiB: 1, ContextLimitMiB: 1, BuildKitCacheMiB: 1,
 			BuildKitParallelism: 1, MaxStreams: 1, BuildTimeout: 1, BuildTimeoutMax: 1, QueueTimeout: 1, Compression: "gzip",
+			TarballCompression: "gzip", ComponentLimitMiB: 1, DerivedCacheMiB: 1,
 		}
 		require.NoError(t, c.Validate(), listen)
 		require.Equal(t, want, c.PublicURL, listen)

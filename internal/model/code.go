@@ -135,4 +135,5 @@ const (
 	CodeArtifactCorrupt     Code = "ARTIFACT_CORRUPT"
 	CodePathNotAvailable    Code = "PATH_NOT_AVAILABLE"
 	CodeRangeNotSatisfiable Code = "RANGE_NOT_SATISFIABLE"
+	CodePreconditionFailed  Code = "PRECONDITION_FAILED"
 )

@@ -43,16 +43,17 @@ func Busybox(ctx context.Context) (v1.ImageIndex, error) {
 		if err != nil {
 			return nil, err
 		}
-		image, err := imageOf(func() (io.ReadCloser, error) {
+		layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(rootfs)), nil
-		}, architecture, "sh")
+		}, tarball.WithMediaType(types.OCILayer))
+		if err != nil {
+			return nil, fmt.Errorf("make the layer: %w", err)
+		}
+		image, err := imageOf(architecture, v1.Config{Env: []string{searchPath}, Cmd: []string{"sh"}}, layer)
 		if err != nil {
 			return nil, err
 		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{
-			Add:        image,
-			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: architecture}},
-		})
+		index = appendPlatform(index, image, architecture)
 	}
 	return index, nil
 }
@@ -121,25 +122,26 @@ func (w tarWriter) add(h tar.Header, content []byte) {
 // epoch is the time of everything in the images, so that their digests stay the same.
 func epoch() time.Time { return time.Unix(0, 0).UTC() }
 
-// imageOf returns an OCI image of one layer.
-func imageOf(rootfs tarball.Opener, architecture string, command ...string) (v1.Image, error) {
-	layer, err := tarball.LayerFromOpener(rootfs, tarball.WithMediaType(types.OCILayer))
-	if err != nil {
-		return nil, fmt.Errorf("make the layer: %w", err)
-	}
+// imageOf returns an OCI image of the layers.
+func imageOf(architecture string, config v1.Config, layers ...v1.Layer) (v1.Image, error) {
 	image := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
-	image, err = mutate.ConfigFile(image, &v1.ConfigFile{
-		OS: "linux", Architecture: architecture, Created: v1.Time{Time: epoch()}, RootFS: v1.RootFS{Type: "layers"},
-		Config: v1.Config{Env: []string{searchPath}, Cmd: command},
+	image, err := mutate.ConfigFile(image, &v1.ConfigFile{
+		OS: "linux", Architecture: architecture, Created: v1.Time{Time: epoch()}, RootFS: v1.RootFS{Type: "layers"}, Config: config,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the image's configuration: %w", err)
 	}
-	image, err = mutate.Append(image, mutate.Addendum{Layer: layer, MediaType: types.OCILayer, History: v1.History{
-		Created: v1.Time{Time: epoch()}, CreatedBy: "base image of Cooper's tests",
-	}})
-	if err != nil {
-		return nil, fmt.Errorf("put the layer into the image: %w", err)
+	for _, layer := range layers {
+		mediaType, err := layer.MediaType()
+		if err != nil {
+			return nil, fmt.Errorf("put a layer into the image: %w", err)
+		}
+		image, err = mutate.Append(image, mutate.Addendum{Layer: layer, MediaType: mediaType, History: v1.History{
+			Created: v1.Time{Time: epoch()}, CreatedBy: "base image of Cooper's tests",
+		}})
+		if err != nil {
+			return nil, fmt.Errorf("put a layer into the image: %w", err)
+		}
 	}
 	return image, nil
 }

@@ -15,7 +15,11 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
 )
 
-const driverName = "cooperfilesystem"
+const (
+	driverName = "cooperfilesystem"
+	// driverParameter hands distribution the driver that the Registry uses too: what one settles, the other may delete.
+	driverParameter = "driver"
+)
 
 // maxSettled bounds the memory of folders that are known to be durable.
 const maxSettled = 8192
@@ -24,7 +28,13 @@ type durableFactory struct{}
 
 // Create implements factory.StorageDriverFactory.
 func (durableFactory) Create(_ context.Context, parameters map[string]any) (storagedriver.StorageDriver, error) {
-	root := fmt.Sprint(parameters["rootdirectory"])
+	if d, ok := parameters[driverParameter].(*durable); ok {
+		return d, nil
+	}
+	return newDurable(fmt.Sprint(parameters["rootdirectory"]))
+}
+
+func newDurable(root string) (*durable, error) {
 	inner, err := filesystem.FromParameters(map[string]any{"rootdirectory": root})
 	if err != nil {
 		return nil, err

@@ -2,16 +2,19 @@ package embedded
 
 import (
 	"flag"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/storage"
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/testsuites"
+	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 )
 
-func newDurable(t testing.TB, root string) *durable {
+func openDurable(t testing.TB, root string) *durable {
 	t.Helper()
 	d, err := durableFactory{}.Create(t.Context(), map[string]any{"rootdirectory": root})
 	require.NoError(t, err)
@@ -28,11 +31,11 @@ func TestDriverContract(t *testing.T) {
 	require.NoError(t, choose.Value.Set("^Test([DLMPTVI]|Re|Root|Continue|WriteZero|WriteRead[1-4NS])"))
 	defer func() { require.NoError(t, choose.Value.Set(before)) }()
 	root := t.TempDir()
-	testsuites.Driver(t, func() (storagedriver.StorageDriver, error) { return newDurable(t, root), nil }, false)
+	testsuites.Driver(t, func() (storagedriver.StorageDriver, error) { return openDurable(t, root), nil }, false)
 }
 
 func TestSettled(t *testing.T) {
-	d, ctx := newDurable(t, t.TempDir()), t.Context()
+	d, ctx := openDurable(t, t.TempDir()), t.Context()
 	require.NoError(t, d.PutContent(ctx, "/a/b/c/file", []byte("x")))
 	require.NoError(t, d.PutContent(ctx, "/a/b/d/file", []byte("x")))
 	for _, dir := range []string{"/a", "/a/b", "/a/b/c", "/a/b/d"} {
@@ -59,7 +62,7 @@ func TestSettled(t *testing.T) {
 }
 
 func TestUploadState(t *testing.T) {
-	d, ctx := newDurable(t, t.TempDir()), t.Context()
+	d, ctx := openDurable(t, t.TempDir()), t.Context()
 	const dir = "/docker/registry/v2/repositories/a/_uploads/1ecc9d54-1111-4222-8333-123456789abc"
 	require.NoError(t, d.PutContent(ctx, dir+"/startedat", []byte("2020-01-01T00:00:00Z")))
 	require.NoError(t, d.PutContent(ctx, dir+"/hashstates/sha256/0", []byte("one")))
@@ -75,4 +78,26 @@ func TestUploadState(t *testing.T) {
 	require.NoError(t, d.PutContent(ctx, dir+"/hashstates/sha256/9", []byte("late")))
 	_, err = d.Stat(ctx, dir)
 	require.ErrorAs(t, err, &storagedriver.PathNotFoundError{}, "an upload that is gone does not come back")
+}
+
+// TestCollectedBlobLeavesTheAdoptedFile removes a blob as distribution's garbage collection does.
+func TestCollectedBlobLeavesTheAdoptedFile(t *testing.T) {
+	d, ctx := openDurable(t, t.TempDir()), t.Context()
+	sum := digest.FromString("content")
+	file := filepath.Join(t.TempDir(), "tarball")
+	require.NoError(t, os.WriteFile(file, []byte("content"), 0o600))
+	blob := "/docker/registry/v2/blobs/sha256/" + sum.Encoded()[:2] + "/" + sum.Encoded()
+	require.NoError(t, d.link(file, blob+"/data"))
+	require.True(t, d.isSettled(blob))
+	require.NoError(t, storage.NewVacuum(ctx, d).RemoveBlob(sum.String()))
+	_, err := d.Stat(ctx, blob)
+	require.ErrorAs(t, err, &storagedriver.PathNotFoundError{})
+	require.False(t, d.isSettled(blob))
+	kept, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, "content", string(kept))
+	require.NoError(t, d.link(file, blob+"/data"), "it can come back")
+	text, err := d.GetContent(ctx, blob+"/data")
+	require.NoError(t, err)
+	require.Equal(t, "content", string(text))
 }

@@ -41,8 +41,9 @@ type Config struct {
 
 // Registry serves the OCI distribution API. Make it with New and Close it.
 type Registry struct {
-	app *handlers.App
-	cfg Config
+	app    *handlers.App
+	cfg    Config
+	driver *durable // for what is put into the store past distribution
 }
 
 // New opens the registry in c.Root.
@@ -60,7 +61,11 @@ func New(c Config) (_ *Registry, err error) {
 	if c.HTTPSecret == "" {
 		c.HTTPSecret = rand.Text() + rand.Text()
 	}
-	r := &Registry{cfg: c}
+	driver, err := newDurable(root)
+	if err != nil {
+		return nil, fmt.Errorf("embedded registry: %w", err)
+	}
+	r := &Registry{cfg: c, driver: driver}
 	routeLog(c.Log)
 	if err := registerParts(); err != nil {
 		return nil, fmt.Errorf("embedded registry: %w", err)
@@ -78,7 +83,7 @@ func New(c Config) (_ *Registry, err error) {
 func (r *Registry) configuration(root string) *configuration.Configuration {
 	conf := &configuration.Configuration{
 		Storage: configuration.Storage{
-			driverName: configuration.Parameters{"rootdirectory": root},
+			driverName: configuration.Parameters{"rootdirectory": root, driverParameter: r.driver},
 			"delete":   configuration.Parameters{"enabled": true}, // for whom is the Authorizer's business
 			"redirect": configuration.Parameters{"disable": true},
 			"maintenance": configuration.Parameters{"uploadpurging": map[any]any{

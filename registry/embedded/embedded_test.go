@@ -44,7 +44,8 @@ type site struct {
 	root string
 	log  *safeBuffer
 
-	handler http.Handler
+	handler  http.Handler
+	registry *embedded.Registry
 }
 
 // door is an Authorizer with a fixed list of keys.
@@ -101,7 +102,7 @@ func serveAt(t testing.TB, root string, change ...func(*embedded.Config)) *site 
 	}
 	reg, err := embedded.New(cfg)
 	require.NoError(t, err)
-	s.handler = reg.Handler()
+	s.handler, s.registry = reg.Handler(), reg
 	srv := httptest.NewServer(s.handler)
 	t.Cleanup(func() {
 		srv.Close()

@@ -38,12 +38,12 @@ func (d *DB) BuildOfJob(ctx context.Context, jobID string) (b model.Build, err e
 	return b, err
 }
 
-// InFlight returns the newest build in flight for the tag that has a job for platform ("" for any), whole, or
-// NOT_FOUND.
+// InFlight returns the newest build in flight for the tag in the repository of images, or of a component's images, that
+// has a job for platform ("" for any), whole, or NOT_FOUND.
 func (d *DB) InFlight(ctx context.Context, repository, tag, platform string) (b model.Build, err error) {
 	err = d.snapshot(ctx, func(tx *gorm.DB) error {
 		q := tx.Model(&buildRow{}).Select("id").
-			Where("repository = ? AND tag = ? AND status IN ('queued', 'running')", repository, tag)
+			Where("repository = ? AND image_tag = ? AND status IN ('queued', 'running')", repository, tag)
 		var found buildRow
 		if err := withPlatform(q, platform).Order("id DESC").Take(&found).Error; err != nil {
 			return orNotFound(err, "No build of %s:%s is under way.", repository, tag)
@@ -55,14 +55,19 @@ func (d *DB) InFlight(ctx context.Context, repository, tag, platform string) (b 
 }
 
 // Builds returns a page, newest first, with jobs and without Dockerfiles. A limit of 0 is 50; none exceeds 1000.
+// (image_tag stands behind the Dockerfile in the file, which would have to be read to reach it.)
 func (d *DB) Builds(ctx context.Context, f model.BuildFilter) ([]model.Build, error) {
 	var rows []buildRow
 	var jobs []jobRow
 	err := d.snapshot(ctx, func(tx *gorm.DB) error {
-		if err := tx.Omit("dockerfile").Where("id IN (?)", buildPage(tx, f)).Order("id DESC").Find(&rows).Error; err != nil {
+		page := tx.Omit("dockerfile", "image_tag").Where("id IN (?)", buildPage(tx, f)).Order("id DESC")
+		if err := page.Find(&rows).Error; err != nil {
 			return err
 		}
-		return tx.Where("build_id IN (?)", buildPage(tx, f)).Order("build_id, platform").Find(&jobs).Error
+		if err := tx.Where("build_id IN (?)", buildPage(tx, f)).Order("build_id, platform").Find(&jobs).Error; err != nil {
+			return err
+		}
+		return fillWaits(tx, jobs)
 	})
 	if err != nil {
 		return nil, err
@@ -83,11 +88,17 @@ func buildByID(tx *gorm.DB, id string) (model.Build, error) {
 	if err := tx.Where("id = ?", id).Take(&row).Error; err != nil {
 		return model.Build{}, noBuild(err, id)
 	}
+	jobs, err := jobsOfBuild(tx, id)
+	return row.build(jobs), err
+}
+
+// jobsOfBuild returns a build's jobs by platform, with what they wait for.
+func jobsOfBuild(tx *gorm.DB, buildID string) ([]jobRow, error) {
 	var jobs []jobRow
-	if err := tx.Where("build_id = ?", id).Order("platform").Find(&jobs).Error; err != nil {
-		return model.Build{}, err
+	if err := tx.Where("build_id = ?", buildID).Order("platform").Find(&jobs).Error; err != nil {
+		return nil, err
 	}
-	return row.build(jobs), nil
+	return jobs, fillWaits(tx, jobs)
 }
 
 // buildPage selects the IDs of the page. A requester's name may be either of two columns; each is searched by itself,

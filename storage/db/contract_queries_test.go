@@ -121,10 +121,14 @@ func testQueuePosition(t *testing.T, d *DB) {
 func testBuildsFilter(t *testing.T, d *DB) {
 	var all []model.Build
 	for i := range 24 {
-		b := newBuild(t, [][]string{{amd64}, {arm64}, {amd64, arm64}}[i%3]...)
-		b.Kind = []model.Kind{model.KindImage, model.KindComponent}[i%2]
-		b.Image.Component = []string{"shop", "cart"}[i/2%2]
+		platforms := [][]string{{amd64}, {arm64}, {amd64, arm64}}[i%3]
+		component := []string{"shop", "cart"}[i/2%2]
+		b := newBuild(t, platforms...)
+		b.Image.Component = component
 		b.Image.Branch = []string{"main", "next", "fix"}[i%3]
+		if i%2 == 1 {
+			b = newComponent(t, component, "v1", platforms...)
+		}
 		b.Requester = []model.Requester{{LinuxUsername: "ada"}, {GithubUsername: "ada"}, {LinuxUsername: "bob", GithubUsername: "bob"}, {}}[i%4]
 		create(t, d, b)
 		if i%4 == 0 {
@@ -196,8 +200,8 @@ func choose(all []model.Build, f model.BuildFilter) []model.Build {
 	for _, b := range all {
 		r := b.Requester
 		if (f.Status == "" || b.Status == f.Status) && (f.Kind == "" || b.Kind == f.Kind) &&
-			(f.Component == "" || b.Image.Component == f.Component) && (f.Branch == "" || b.Image.Branch == f.Branch) &&
-			(f.Platform == "" || slices.Contains(b.Image.Platforms, f.Platform)) &&
+			(f.Component == "" || b.Image.Component+b.Component.Name == f.Component) && (f.Branch == "" || b.Image.Branch == f.Branch) &&
+			(f.Platform == "" || slices.ContainsFunc(b.Jobs, func(j model.Job) bool { return j.Platform == f.Platform })) &&
 			(f.Requester == "" || r.LinuxUsername == f.Requester || r.GithubUsername == f.Requester) &&
 			(f.Before == "" || b.ID < f.Before) && (f.Limit == 0 || len(some) < f.Limit) {
 			some = append(some, b)

@@ -29,10 +29,11 @@ type keyRow struct {
 // TableName is GORM's way to learn it.
 func (keyRow) TableName() string { return "idempotency_keys" }
 
-// CreateBuild records b and its jobs, all queued at attempt 1 and unpublished, in one transaction. In their place it
-// returns, with joined true, the build that was made under idem's key within the last day, or the one of the same
-// InputDigest that is in flight and that somebody still asks for, with one asker more. Errors: IDEMPOTENCY_KEY_REUSED,
-// QUEUE_FULL when maxQueued (if above 0) jobs wait already, STORAGE_FULL, UNAVAILABLE.
+// CreateBuild records b and its jobs, all queued at attempt 1 and unpublished, and what they wait for, in one
+// transaction. In their place it returns, with joined true, the build that was made under idem's key within the last
+// day, or the one of the same InputDigest that is in flight and that somebody still asks for, with one asker more. Where
+// a component comes from is recorded with either, but not for a key that was seen before. Errors:
+// IDEMPOTENCY_KEY_REUSED, QUEUE_FULL when maxQueued (if above 0) jobs wait already, STORAGE_FULL, UNAVAILABLE.
 func (d *DB) CreateBuild(ctx context.Context, b model.Build, idem *model.Idempotency, maxQueued int) (build model.Build, joined bool, err error) {
 	for range createTries {
 		err = d.update(ctx, func(tx *gorm.DB) error {
@@ -63,6 +64,9 @@ func createBuild(tx *gorm.DB, b model.Build, idem *model.Idempotency, maxQueued 
 	joined := f != nil
 	if err == nil && !joined {
 		f, err = insertBuild(tx, b, maxQueued)
+	}
+	if err == nil {
+		err = putSource(tx, b)
 	}
 	if err == nil {
 		err = remember(tx, idem, f.build.ID, b.Created)
@@ -147,6 +151,9 @@ func insertBuild(tx *gorm.DB, b model.Build, maxQueued int) (*flight, error) {
 		return nil, err
 	}
 	if err := tx.Create(&f.jobs).Error; err != nil {
+		return nil, err
+	}
+	if err := saveWaits(tx, f.jobs); err != nil {
 		return nil, err
 	}
 	return f, f.counts.save(tx)

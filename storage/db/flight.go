@@ -26,10 +26,9 @@ func lockBuild(tx *gorm.DB, id string) (*flight, error) {
 	if err := tx.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ?", id).Take(&f.build).Error; err != nil {
 		return nil, noBuild(err, id)
 	}
-	if err := tx.Where("build_id = ?", id).Order("platform").Find(&f.jobs).Error; err != nil {
-		return nil, err
-	}
-	return f, nil
+	var err error
+	f.jobs, err = jobsOfBuild(tx, id)
+	return f, err
 }
 
 // lockJob reads the job, its build and the build's other jobs for a change.

@@ -11,11 +11,14 @@ import (
 )
 
 // StartJob moves the job from queued to running under worker, and its build with it. LEASE_LOST unless the job is
-// queued at this attempt, NOT_FOUND when there is none.
+// queued at this attempt and waits for no build, NOT_FOUND when there is none.
 func (d *DB) StartJob(ctx context.Context, jobID string, attempt int, worker string, now time.Time) (model.Build, error) {
 	return d.moveJob(ctx, jobID, func(_ *gorm.DB, f *flight, j *jobRow) error {
 		if j.Status != model.StatusQueued || j.Attempt != attempt {
 			return leaseLost(j, attempt)
+		}
+		if len(j.Waits) > 0 {
+			return model.Errorf(model.CodeLeaseLost, "Job %s is not due: it waits for %d builds. Drop this attempt.", j.ID, len(j.Waits))
 		}
 		f.move(j, model.StatusRunning)
 		j.Worker = worker
@@ -24,9 +27,9 @@ func (d *DB) StartJob(ctx context.Context, jobID string, attempt int, worker str
 	})
 }
 
-// FinishJob records the end of an attempt, the build's state that follows from it, and img when not nil, in one
-// transaction. LEASE_LOST unless the job is running, or queued when the outcome is not a success, at this attempt;
-// NOT_FOUND when there is none.
+// FinishJob records the end of an attempt, the build's state that follows from it, img when not nil, and the value of a
+// component that has a tarball now, in one transaction. What the job waits for stays until DropWaits. LEASE_LOST unless
+// the job is running, or queued when the outcome is not a success, at this attempt; NOT_FOUND when there is none.
 func (d *DB) FinishJob(ctx context.Context, o model.Outcome, img *model.Image) (model.Build, error) {
 	if !o.Status.Terminal() || (o.Status == model.StatusSucceeded && o.Result == nil) {
 		return model.Build{}, fmt.Errorf("an outcome %q, result present: %t, ends no job", o.Status, o.Result != nil)
@@ -40,6 +43,9 @@ func (d *DB) FinishJob(ctx context.Context, o model.Outcome, img *model.Image) (
 		j.ExitCode = o.ExitCode
 		if o.Status == model.StatusSucceeded {
 			j.Result = o.Result
+			if err := putComponent(tx, f.build, *j); err != nil {
+				return err
+			}
 		}
 		if img == nil {
 			return nil
@@ -103,8 +109,8 @@ func ended(s model.Status) string {
 	return string(s)
 }
 
-// CancelQueued ends every queued job of the build as canceled, and the build with them when none is running. A build
-// without queued jobs is returned as it is; NOT_FOUND when there is none.
+// CancelQueued ends every queued job of the build as canceled, and the build with them when none is running. What those
+// jobs wait for stays until DropWaits. A build without queued jobs is returned as it is; NOT_FOUND when there is none.
 func (d *DB) CancelQueued(ctx context.Context, buildID string, why model.Failure, now time.Time) (model.Build, error) {
 	return d.moveBuild(ctx, buildID, func(f *flight) error {
 		for i := range f.jobs {

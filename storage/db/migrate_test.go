@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -35,7 +36,11 @@ func TestMigrateEverySchema(t *testing.T) {
 			require.NoError(t, err, "each migration needs rows to be tried on")
 			require.NoError(t, old.Exec(string(rows)).Error)
 
-			requireRowsOfOld(t, reopen(t, path))
+			d := reopen(t, path)
+			if n > 0 {
+				requireComponentsOfOld(t, d)
+			}
+			requireRowsOfOld(t, d)
 		})
 	}
 }
@@ -74,6 +79,18 @@ func requireRowsOfOld(t *testing.T, d *DB) {
 	queued, err := d.Unpublished(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, queued, 1)
+	queued, err = d.QueuedSince(t.Context(), b.Created.Add(time.Second), 10)
+	require.NoError(t, err)
+	require.Len(t, queued, 1, "a job keeps its age")
+	queued, err = d.QueuedSince(t.Context(), b.Created, 10)
+	require.NoError(t, err)
+	require.Empty(t, queued)
+	found, err := d.InFlight(t.Context(), "shop-main-image", "latest", arm64)
+	require.NoError(t, err)
+	require.Equal(t, running, found.ID)
+	last, err := d.LastOfInput(t.Context(), "sha256:in2")
+	require.NoError(t, err)
+	require.Equal(t, ended, last.ID)
 	for i, j := range []string{"0193f000-0000-7000-8000-000000000011", "0193f000-0000-7000-8000-000000000012"} {
 		if i == 1 {
 			start(t, d, j, 1)
@@ -82,6 +99,35 @@ func requireRowsOfOld(t *testing.T, d *DB) {
 		_, err = d.FinishJob(t.Context(), o, &img)
 		require.NoError(t, err, "work goes on where it stood")
 	}
+	requireConsistent(t, d)
+}
+
+// requireComponentsOfOld checks what became of the component, and of the build that waits for it.
+func requireComponentsOfOld(t *testing.T, d *DB) {
+	t.Helper()
+	const made, waits = "0193f000-0000-7000-8000-000000000003", "0193f000-0000-7000-8000-000000000004"
+	c, err := d.Component(t.Context(), "zlib", "v1.3", "", amd64)
+	require.NoError(t, err)
+	require.Equal(t, made, c.BuildID)
+	require.Equal(t, "sha256:t", c.Tarball.Digest)
+	b, err := d.Build(t.Context(), made)
+	require.NoError(t, err)
+	require.Equal(t, c.Source, b.Component.Source)
+	require.Equal(t, c.CommitTime, b.Component.CommitTime)
+	from, err := d.ComponentSource(t.Context(), "zlib")
+	require.NoError(t, err)
+	require.Equal(t, c.Source.URL, from.URL)
+
+	b, err = d.InFlight(t.Context(), "components/libpng", "v1.3", amd64)
+	require.NoError(t, err)
+	require.Equal(t, waits, b.ID)
+	require.Equal(t, []string{made}, b.Jobs[0].WaitsFor)
+	left, err := d.EndWait(t.Context(), b.Jobs[0].ID, made)
+	require.NoError(t, err)
+	require.Zero(t, left)
+	start(t, d, b.Jobs[0].ID, 1)
+	_, err = d.FinishJob(t.Context(), outcome(model.Job{ID: b.Jobs[0].ID, Attempt: 1}, model.StatusSucceeded), nil)
+	require.NoError(t, err)
 	requireConsistent(t, d)
 }
 

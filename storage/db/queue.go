@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -10,26 +9,25 @@ import (
 	"cooper/internal/model"
 )
 
-// Unpublished returns orders of queued jobs that were not marked published, oldest first.
+// notWaiting keeps the jobs that wait for no build: the others are not due.
+const notWaiting = "NOT EXISTS (SELECT 1 FROM job_waits WHERE job_waits.job_id = jobs.id)"
+
+// Unpublished returns orders of queued jobs that are due and were not marked published, oldest first.
 func (d *DB) Unpublished(ctx context.Context, limit int) ([]model.Order, error) {
-	rows, err := d.jobs(ctx, limit, "status = 'queued' AND NOT published")
+	rows, err := d.jobs(ctx, limit, "status = 'queued' AND NOT published AND "+notWaiting)
 	return ordersOf(rows), err
 }
 
-// QueuedOrders returns orders of all queued jobs, oldest first: what the queue must hold.
+// QueuedOrders returns orders of all queued jobs that are due, oldest first: what the queue must hold.
 func (d *DB) QueuedOrders(ctx context.Context) ([]model.Order, error) {
-	rows, err := d.jobs(ctx, 0, "status = 'queued'")
+	rows, err := d.jobs(ctx, 0, "status = 'queued' AND "+notWaiting)
 	return ordersOf(rows), err
 }
 
-// QueuedSince returns orders of queued jobs that were created before the time, oldest first; at most limit.
+// QueuedSince returns orders of queued jobs that have been due since before the time, oldest first; at most limit. A job
+// is due from its creation, or from when it had to wait for no build any more.
 func (d *DB) QueuedSince(ctx context.Context, before time.Time, limit int) ([]model.Order, error) {
-	rows, err := d.jobs(ctx, limit, "status = 'queued'")
-	// Jobs sort by age, so that the young ones are all at the end.
-	old := slices.IndexFunc(rows, func(r jobRow) bool { return r.Created >= micros(before) })
-	if old >= 0 {
-		rows = rows[:old]
-	}
+	rows, err := d.jobs(ctx, limit, "status = 'queued' AND due < ? AND "+notWaiting, micros(before))
 	return ordersOf(rows), err
 }
 
@@ -47,9 +45,9 @@ func (d *DB) JobsWithoutLog(ctx context.Context, limit int) ([]model.Job, error)
 
 // jobs returns the jobs that meet the condition of one of the partial indexes, oldest first; a limit of 0 is none.
 // Job IDs sort by the time they were made, also when a job was queued again.
-func (d *DB) jobs(ctx context.Context, limit int, condition string) ([]jobRow, error) {
+func (d *DB) jobs(ctx context.Context, limit int, condition string, vars ...any) ([]jobRow, error) {
 	var rows []jobRow
-	q := d.read.WithContext(ctx).Where("id > ''").Where(condition).Order("id")
+	q := d.read.WithContext(ctx).Where("id > ''").Where(condition, vars...).Order("id")
 	if limit > 0 {
 		q = q.Limit(limit)
 	}
@@ -80,8 +78,8 @@ func (d *DB) mark(ctx context.Context, id, column string, due func(*gorm.DB) *go
 	})
 }
 
-// QueuePosition returns how many queued jobs of the platform stand before the job: 0 when it is next or not queued,
-// NOT_FOUND when there is none.
+// QueuePosition returns how many queued jobs of the platform stand before the job, those that wait for builds not
+// counted: 0 when it is next or not queued, NOT_FOUND when there is none.
 func (d *DB) QueuePosition(ctx context.Context, jobID string) (int, error) {
 	var before int64
 	err := d.snapshot(ctx, func(tx *gorm.DB) error {
@@ -93,7 +91,7 @@ func (d *DB) QueuePosition(ctx context.Context, jobID string) (int, error) {
 			before = 0
 			return nil
 		}
-		return tx.Model(&jobRow{}).Where("platform = ? AND id < ? AND status = 'queued'", j.Platform, jobID).
+		return tx.Model(&jobRow{}).Where("platform = ? AND id < ? AND status = 'queued'", j.Platform, jobID).Where(notWaiting).
 			Count(&before).Error
 	})
 	return int(before), err

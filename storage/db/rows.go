@@ -23,9 +23,17 @@ type buildRow struct {
 	Created        int64
 	Started        int64
 	Finished       int64
-	Failure        *model.Failure  `gorm:"serializer:json"`
-	Spec           model.ImageSpec `gorm:"serializer:json"`
+	Failure        *model.Failure `gorm:"serializer:json"`
+	Spec           spec           `gorm:"serializer:json"`
 	Dockerfile     string
+	ImageTag       string // in Repository
+}
+
+// spec is what a build is to make. That of an image stands in its column by itself, as the first schema had it, and
+// that of a component under a name, so that each row says which it has.
+type spec struct {
+	*model.ImageSpec
+	Component *model.ComponentSpec `json:"componentSpec,omitempty"`
 }
 
 // TableName is GORM's way to learn it.
@@ -47,6 +55,8 @@ type jobRow struct {
 	Finished  int64
 	Failure   *model.Failure `gorm:"serializer:json"`
 	Result    *model.Result  `gorm:"serializer:json"`
+	Due       int64          // since when it could have been taken
+	Waits     []string       `gorm:"-"` // builds that it waits for, of job_waits
 }
 
 // TableName is GORM's way to learn it.
@@ -56,9 +66,17 @@ func (jobRow) TableName() string { return "jobs" }
 func newBuildRow(b model.Build) buildRow {
 	row := buildRow{
 		ID: b.ID, Kind: b.Kind, Status: model.StatusQueued,
-		Component: b.Image.Component, Branch: b.Image.Branch, Repository: b.Image.Repository, Tag: b.Image.Tag,
 		KeyID: b.Requester.KeyID, LinuxUsername: b.Requester.LinuxUsername, GithubUsername: b.Requester.GithubUsername,
-		Askers: 1, Created: micros(b.Created), Spec: b.Image, Dockerfile: b.Dockerfile,
+		Askers: 1, Created: micros(b.Created), Dockerfile: b.Dockerfile,
+	}
+	if b.Kind == model.KindComponent {
+		c := b.Component
+		row.Spec.Component = &c
+		row.Component, row.Repository, row.Tag, row.ImageTag = c.Name, c.Repository, c.Tag, c.ImageTag
+	} else {
+		i := b.Image
+		row.Spec.ImageSpec = &i
+		row.Component, row.Branch, row.Repository, row.Tag, row.ImageTag = i.Component, i.Branch, i.Repository, i.Tag, i.Tag
 	}
 	if b.InputDigest != "" {
 		row.InputDigest = &b.InputDigest
@@ -72,6 +90,7 @@ func newJobRows(b model.Build) []jobRow {
 	for _, j := range b.Jobs {
 		rows = append(rows, jobRow{
 			ID: j.ID, BuildID: b.ID, Platform: j.Platform, Status: model.StatusQueued, Attempt: 1, Created: micros(b.Created),
+			Due: micros(b.Created), Waits: distinct(j.WaitsFor),
 		})
 	}
 	return rows
@@ -80,11 +99,17 @@ func newJobRows(b model.Build) []jobRow {
 // build converts the row and its jobs.
 func (r buildRow) build(jobs []jobRow) model.Build {
 	b := model.Build{
-		ID: r.ID, Kind: r.Kind, Image: r.Spec, Dockerfile: r.Dockerfile,
+		ID: r.ID, Kind: r.Kind, Dockerfile: r.Dockerfile,
 		Requester: model.Requester{KeyID: r.KeyID, LinuxUsername: r.LinuxUsername, GithubUsername: r.GithubUsername},
 		Status:    r.Status, Error: r.Failure, Askers: r.Askers,
 		Created: moment(r.Created), Started: moment(r.Started), Finished: moment(r.Finished),
 		Jobs: jobsOf(jobs),
+	}
+	if r.Spec.ImageSpec != nil {
+		b.Image = *r.Spec.ImageSpec
+	}
+	if r.Spec.Component != nil {
+		b.Component = *r.Spec.Component
 	}
 	if r.InputDigest != nil {
 		b.InputDigest = *r.InputDigest
@@ -95,7 +120,7 @@ func (r buildRow) build(jobs []jobRow) model.Build {
 func (r jobRow) job() model.Job {
 	return model.Job{
 		ID: r.ID, BuildID: r.BuildID, Platform: r.Platform, Status: r.Status, Attempt: r.Attempt, Worker: r.Worker,
-		ExitCode: r.ExitCode, Error: r.Failure, Result: r.Result, LogStored: r.LogStored,
+		ExitCode: r.ExitCode, Error: r.Failure, Result: r.Result, LogStored: r.LogStored, WaitsFor: r.Waits,
 		Created: moment(r.Created), Started: moment(r.Started), Finished: moment(r.Finished),
 	}
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
+
+	"cooper/internal/model"
 )
 
 // TestStoreContractSQLite also explains every statement that the contract made the store run: none may read a table
@@ -58,6 +60,7 @@ func (s *statements) watch(t testing.TB, g *gorm.DB) {
 // testOnly reports whether the statement is one of requireConsistent's.
 func testOnly(sql string) bool {
 	return strings.HasPrefix(sql, "SELECT platform, status, count(*)") || sql == "SELECT * FROM `builds`" ||
+		sql == "SELECT * FROM `component_values` ORDER BY id" ||
 		strings.Contains(sql, "pragma_")
 }
 
@@ -88,6 +91,74 @@ func unbounded(plan []step) string {
 		}
 	}
 	return ""
+}
+
+// TestReadsTakeTheRightIndex pins which index serves a page of components, and other reads that must not take longer
+// with every value ever made: with another index they are right and slow.
+func TestReadsTakeTheRightIndex(t *testing.T) {
+	none := ""
+	for _, c := range []struct {
+		filter      model.ComponentFilter
+		newest, all string
+	}{
+		{model.ComponentFilter{}, "components_newest_by_id", "sqlite_autoindex_component_values_1"},
+		{model.ComponentFilter{Component: "x"}, "components_newest_by_name", "components_by_name"},
+		{model.ComponentFilter{Component: "x", Platform: "x"}, "components_newest_by_name", "components_by_name_and_platform"},
+		{model.ComponentFilter{Component: "x", Environment: &none}, "components_newest_by_name", "components_by_name"},
+		{model.ComponentFilter{Component: "x", Tag: "x"}, "components_newest", "components_by_name_and_tag"},
+		{model.ComponentFilter{Component: "x", Tag: "x", Platform: "x"}, "components_newest", "components_by_name_and_tag"},
+		{model.ComponentFilter{Component: "x", Tag: "x", Platform: "x", Environment: &none}, "components_newest", "components_history"},
+		{model.ComponentFilter{Tag: "x"}, "components_newest_by_tag", "components_by_tag"},
+		{model.ComponentFilter{Tag: "x", Platform: "x"}, "components_newest_by_tag", "components_by_tag_and_platform"},
+		{model.ComponentFilter{Tag: "x", Environment: &none}, "components_newest_by_tag", "components_by_tag"},
+		{model.ComponentFilter{Platform: "x"}, "components_newest_by_platform", "components_by_platform"},
+		{model.ComponentFilter{Environment: &none}, "components_newest_by_environment", "components_by_environment"},
+		{model.ComponentFilter{Platform: "x", Environment: &none}, "components_newest_by_environment_and_platform", "components_by_environment_and_platform"},
+		{model.ComponentFilter{Commit: "x", Platform: "x", Tag: "x"}, "components_by_commit", "components_by_commit"},
+		{model.ComponentFilter{Digest: "x", Component: "x", Commit: "x", Tag: "x"}, "components_by_digest", "components_by_digest"},
+	} {
+		for _, c.filter.History = range []bool{false, true} {
+			want := c.newest
+			if c.filter.History {
+				want = c.all
+			}
+			plan := explainReads(t, func(d *DB) { _, _ = d.Components(t.Context(), c.filter) })
+			require.Contains(t, plan, " INDEX "+want+" ", "%+v", c.filter)
+		}
+	}
+	for want, read := range map[string]func(*DB){
+		"components_newest (newest=? AND name=? AND tag=? AND environment=? AND platform=?)": func(d *DB) {
+			_, _ = d.Component(t.Context(), "x", "x", "", "x")
+		},
+		"components_newest (newest=? AND name=? AND tag=? AND environment=?)": func(d *DB) {
+			_, _ = d.ComponentPlatforms(t.Context(), "x", "x", "")
+		},
+		"components_at_commit (":                 func(d *DB) { _, _ = d.ComponentAt(t.Context(), "x", "x", "", "x") },
+		"components_of_build (":                  func(d *DB) { _, _ = d.ComponentOfBuild(t.Context(), "x", "x") },
+		"components_by_digest (":                 func(d *DB) { _, _ = d.TarballUsed(t.Context(), "x") },
+		"builds_by_input (":                      func(d *DB) { _, _ = d.LastOfInput(t.Context(), "x") },
+		"sqlite_autoindex_job_waits_1 (job_id>?": func(d *DB) { _, _ = d.EndedWaits(t.Context(), 9) },
+		"jobs_queued (":                          func(d *DB) { _, _ = d.QueuedOrders(t.Context()) },
+		"jobs_unpublished (":                     func(d *DB) { _, _ = d.Unpublished(t.Context(), 9) },
+	} {
+		require.Contains(t, explainReads(t, read), " INDEX "+want)
+	}
+}
+
+// explainReads returns the plans of what read runs, in one line.
+func explainReads(t *testing.T, read func(*DB)) string {
+	t.Helper()
+	d := openSQLiteTest(t)
+	seen := &statements{vars: map[string][]any{}}
+	seen.watch(t, d.read)
+	read(d)
+	line := ""
+	for statement, vars := range seen.vars {
+		for _, s := range explain(t, d, statement, vars) {
+			line += s.Detail + "; "
+		}
+	}
+	return line
 }
 
 func TestBoundedTellsScans(t *testing.T) {

@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -59,6 +60,53 @@ func newBuild(t testing.TB, platforms ...string) model.Build {
 		b.Jobs = append(b.Jobs, model.Job{ID: newID(t), Platform: p})
 	}
 	return b
+}
+
+// newComponent makes a build of a component's tag that differs from all others, for the platforms.
+func newComponent(t testing.TB, name, tag string, platforms ...string) model.Build {
+	t.Helper()
+	b := newBuild(t, platforms...)
+	b.Kind, b.Image = model.KindComponent, model.ImageSpec{}
+	b.Component = model.ComponentSpec{
+		Name: name, Tag: tag, Platforms: platforms, Repository: "components/" + name, ImageTag: "i-" + tag,
+		Source:     model.Source{URL: "https://example.com/" + name + ".git", Ref: tag, Commit: commitOf(tag), Kind: model.RefTag},
+		CommitTime: stored(day).Add(-time.Hour), BuildArgs: map[string]string{"V": "1"}, Timeout: time.Hour,
+		Recipe: model.Recipe{Kind: model.RecipeMake, File: "Makefile", Reason: "There is a Makefile.", Target: "component"},
+	}
+	return b
+}
+
+// commitOf makes the name of a commit.
+func commitOf(text string) string {
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(text)))[:40]
+}
+
+// succeedComponent takes the build's job to its end with a tarball of that digest, and returns its value.
+func succeedComponent(t testing.TB, d *DB, j model.Job, digest string) model.Component {
+	t.Helper()
+	start(t, d, j.ID, 1)
+	_, err := d.FinishJob(t.Context(), tarball(j, digest), nil)
+	require.NoError(t, err)
+	c, err := d.ComponentOfBuild(t.Context(), j.BuildID, j.Platform)
+	require.NoError(t, err)
+	return c
+}
+
+// tarball makes the outcome of a job that made a component.
+func tarball(j model.Job, digest string) model.Outcome {
+	o := outcome(j, model.StatusSucceeded)
+	o.Result.Attestation = nil
+	o.Result.Tarball = &model.Tarball{Digest: digest, Size: 34, Format: model.FormatTarGz, DiffID: "sha256:diff"}
+	return o
+}
+
+// makeComponent builds a component for one platform.
+func makeComponent(t testing.TB, d *DB, name, tag, environment, platform, commit string) model.Component {
+	t.Helper()
+	b := newComponent(t, name, tag, platform)
+	b.Component.Environment, b.Component.Source.Commit = environment, commit
+	b = create(t, d, b)
+	return succeedComponent(t, d, b.Jobs[0], "sha256:"+b.ID)
 }
 
 // create records b, which must not join another.
@@ -133,6 +181,7 @@ func requireConsistent(t testing.TB, d *DB) {
 	require.NoError(t, err)
 	require.ElementsMatch(t, want, got)
 
+	requireNewest(t, d)
 	var builds []buildRow
 	require.NoError(t, d.read.WithContext(ctx).Find(&builds).Error)
 	for _, row := range builds {
@@ -141,6 +190,28 @@ func requireConsistent(t testing.TB, d *DB) {
 		require.Equal(t, wantStatus(b), b.Status, "build %s with jobs %v", b.ID, statuses(b))
 		require.Equal(t, b.Status.Terminal(), !b.Finished.IsZero())
 		require.Equal(t, b.Status == model.StatusFailed || b.Status == model.StatusCanceled, b.Error != nil)
+	}
+}
+
+// requireNewest holds what values say of each other against their order.
+func requireNewest(t testing.TB, d *DB) {
+	t.Helper()
+	var rows []valueRow
+	require.NoError(t, d.read.WithContext(context.WithoutCancel(t.Context())).Order("id").Find(&rows).Error)
+	last := map[[4]string]valueRow{}
+	newest := map[string]bool{}
+	for _, r := range rows {
+		key := [4]string{r.Name, r.Tag, r.Environment, r.Platform}
+		before, moved := last[key], ""
+		if before.CommitID != r.CommitID {
+			moved = before.CommitID
+		}
+		require.Equal(t, moved, r.PreviousCommit)
+		delete(newest, before.ID)
+		last[key], newest[r.ID] = r, true
+	}
+	for _, r := range rows {
+		require.Equal(t, newest[r.ID], r.Newest)
 	}
 }
 

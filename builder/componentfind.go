@@ -1,0 +1,128 @@
+package builder
+
+import (
+	"context"
+	"strings"
+
+	"cooper/internal/model"
+)
+
+// place is a component and where it is said to come from.
+type place struct {
+	identity
+	url    string // empty when the request does not say
+	subdir string
+	field  string // that errors about the URL name
+}
+
+// locate returns the component when there is one that answers the request, or else the commit to build it from. A value
+// of a tag or commit answers without its git server being asked; one of a branch answers when the branch has not moved.
+func (s *Service) locate(ctx context.Context, want place, p *planner) (*model.Component, model.Source, error) {
+	src, err := s.parseSource(want)
+	if err != nil {
+		return nil, src, err
+	}
+	newest, err := s.kept(ctx, want.identity)
+	if err != nil {
+		return nil, src, err
+	}
+	if newest != nil && !sameSource(src, *newest) {
+		newest = nil
+	}
+	if newest != nil && newest.Source.Kind != model.RefBranch {
+		return newest, newest.Source, nil
+	}
+	if src.URL == "" {
+		if src, err = s.rememberedSource(ctx, want); err != nil {
+			return nil, src, err
+		}
+	}
+	src.Ref = ""
+	if want.tag != defaultRef {
+		src.Ref = want.tag
+	}
+	if src, err = s.resolveOnce(ctx, want.field, src, p); err != nil {
+		return nil, src, err
+	}
+	if newest != nil && newest.Source.URL == src.URL && newest.Source.Subdir == src.Subdir && newest.Source.Commit == src.Commit {
+		return newest, src, nil
+	}
+	return nil, src, nil
+}
+
+// kept returns the newest value of a component whose bytes are there, or nil.
+func (s *Service) kept(ctx context.Context, id identity) (*model.Component, error) {
+	c, err := s.Values.Component(ctx, id.name, id.tag, id.environment, id.platform)
+	if model.CodeOf(err) == model.CodeNotFound {
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	if err != nil {
+		return nil, err
+	}
+	there, err := s.Tarballs.Has(ctx, c.Tarball)
+	if err != nil || !there {
+		return nil, err // lost bytes are made again
+	}
+	return &c, nil
+}
+
+// sameSource reports whether a value is of the source that a request names. One that names none means any.
+func sameSource(src model.Source, c model.Component) bool {
+	return (src.URL == "" || src.URL == c.Source.URL) && (src.Subdir == "" && src.URL == "" || src.Subdir == c.Source.Subdir)
+}
+
+// parseSource reads the URL and the folder of a request; both may be empty.
+func (s *Service) parseSource(want place) (model.Source, error) {
+	var src model.Source
+	if want.url != "" {
+		var err error
+		if src, err = s.Git.ParseRepository(want.field, want.url); err != nil {
+			return src, err
+		}
+	}
+	subdir, err := s.Git.CheckSubdir("subdir", want.subdir)
+	src.Subdir = subdir
+	return src, err
+}
+
+// rememberedSource is where the component was built from before.
+func (s *Service) rememberedSource(ctx context.Context, want place) (model.Source, error) {
+	src, err := s.Values.ComponentSource(ctx, want.name)
+	if model.CodeOf(err) == model.CodeNotFound {
+		return src, model.FieldErrorf(model.CodeComponentNotFound, want.field,
+			"There is no component %s here, and nothing says where it comes from. Name its git repository with url=https://….", want.name)
+	}
+	if want.subdir != "" {
+		src.Subdir = want.subdir
+	}
+	return src, err
+}
+
+// resolveOnce finds the commit of a ref, once in a request. That a ref is not there is remembered for a moment.
+func (s *Service) resolveOnce(ctx context.Context, field string, src model.Source, p *planner) (model.Source, error) {
+	key := strings.Join([]string{"ref", src.URL, src.Ref}, "\x00")
+	if known, ok := p.resolve[key]; ok {
+		src.Commit, src.Kind = known.Commit, known.Kind
+		return src, nil
+	}
+	if err := s.refusals.recall(key); err != nil && !p.retry {
+		return src, asRemembered(err)
+	}
+	asking, cancel := context.WithTimeout(ctx, resolveGitWithin)
+	defer cancel()
+	got, err := s.Git.Resolve(asking, field, src)
+	s.refusals.note(key, err, refMemory)
+	if err != nil {
+		return src, gitPatience(ctx, err)
+	}
+	p.resolve[key] = got
+	return got, nil
+}
+
+// gitPatience gives a git server that did not answer in time its code.
+func gitPatience(ctx context.Context, err error) error {
+	if model.CodeOf(err) == model.CodeInternal && ctx.Err() == nil {
+		return model.Errorf(model.CodeGitTimeout, "The git server did not answer within %s. Try again later.", resolveGitWithin).Wrap(err)
+	}
+	return err
+}

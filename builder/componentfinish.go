@@ -1,0 +1,122 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"cooper/internal/model"
+)
+
+// succeedComponent makes the OCI image of a tarball that a job has stored, moves the tag's index, and then records the
+// value with the job's end. A crash before the record leaves what the next delivery of the outcome makes again.
+func (s *Service) succeedComponent(ctx context.Context, b model.Build, job model.Job, o model.Outcome) error {
+	there, err := s.Tarballs.Has(ctx, *o.Result.Tarball)
+	if err != nil {
+		return err
+	}
+	if !there {
+		why := model.Failure{Code: model.CodeArtifactCorrupt, Message: "The tarball that the worker stored is not in the store. It is built again."}
+		return s.again(ctx, job, &why)
+	}
+	c := componentOf(b, job, *o.Result)
+	defer s.tags.lock(c.Repository + ":" + c.ImageTag)()
+	if c.Manifest, err = s.ComponentImages.PutComponent(ctx, c); err != nil {
+		return s.publishFailed(ctx, o, err)
+	}
+	o.Result.Manifest = c.Manifest
+	if err := s.publishComponent(ctx, c); err != nil {
+		return s.publishFailed(ctx, o, err)
+	}
+	return s.end(ctx, o, nil)
+}
+
+// componentOf is the value that a job made.
+func componentOf(b model.Build, job model.Job, r model.Result) model.Component {
+	spec := b.Component
+	return model.Component{
+		ID: job.ID, Name: spec.Name, Tag: spec.Tag, Environment: spec.Environment, Platform: job.Platform, Source: spec.Source,
+		CommitTime: spec.CommitTime, Recipe: spec.Recipe.Kind, Tarball: *r.Tarball, Repository: spec.Repository, ImageTag: spec.ImageTag,
+		Manifest: r.Manifest, BuildID: b.ID, Dependencies: r.Dependencies, Created: b.Created,
+	}
+}
+
+// publishComponent puts a platform into the index under the component's tag, where the newest request of each platform
+// wins, and into the build's own. The caller holds the tag's lock.
+func (s *Service) publishComponent(ctx context.Context, c model.Component) error {
+	current, err := s.Values.ComponentPlatforms(ctx, c.Name, c.Tag, c.Environment)
+	if err != nil {
+		return err
+	}
+	mine := []model.ImagePlatform{asImagePlatform(c)}
+	var there []model.ImagePlatform
+	for _, v := range current {
+		there = append(there, asImagePlatform(v))
+		if v.BuildID == c.BuildID && v.Platform != c.Platform {
+			mine = append(mine, asImagePlatform(v))
+		}
+	}
+	sortPlatforms(mine)
+	all := merge(there, mine)
+	if _, _, err := s.Registry.PutIndex(ctx, c.Repository, []string{s.Names.BuildTag(c.BuildID)}, mine, componentAnnotations(c, nil)); err != nil {
+		return err
+	}
+	_, kept, err := s.Registry.PutIndex(ctx, c.Repository, []string{c.ImageTag}, all, componentAnnotations(c, current))
+	if err != nil {
+		return err
+	}
+	for _, p := range kept {
+		if p.Platform == c.Platform {
+			return nil
+		}
+	}
+	return model.Errorf(model.CodePushFailed, "The registry has lost the manifest that was just pushed for %s.", c.Platform).Wrap(errors.New("manifest gone"))
+}
+
+func asImagePlatform(c model.Component) model.ImagePlatform {
+	return model.ImagePlatform{Platform: c.Platform, Result: model.Result{Manifest: c.Manifest}, BuildID: c.BuildID, Created: c.Created}
+}
+
+// componentAnnotations say of an index what holds for all of its platforms: of the commit nothing, while they differ.
+// Source: OCI Image Format Specification, annotations.md.
+func componentAnnotations(c model.Component, others []model.Component) map[string]string {
+	out := map[string]string{
+		"org.opencontainers.image.source": c.Source.URL, "org.opencontainers.image.ref.name": c.ImageTag,
+		"org.opencontainers.image.title": c.Name, "org.opencontainers.image.version": c.Tag,
+		"org.opencontainers.image.revision": c.Source.Commit,
+	}
+	for _, v := range others {
+		if v.Platform != c.Platform && v.Source.Commit != c.Source.Commit {
+			delete(out, "org.opencontainers.image.revision")
+		}
+	}
+	return out
+}
+
+// contexts are the named contexts of a job, and the components in them. What the registry has lost is made again of its
+// tarball.
+func (s *Service) contexts(ctx context.Context, b model.Build, platform string) (map[string]string, []model.Dependency, error) {
+	var names map[string]string
+	var used []model.Dependency
+	for _, d := range b.Dependencies() {
+		if d.Platform != platform {
+			continue
+		}
+		c, err := s.Values.ComponentOfBuild(ctx, d.BuildID, platform)
+		if err != nil {
+			return nil, nil, fmt.Errorf("find the dependency %s@%s: %w", d.Name, d.Tag, err)
+		}
+		if !s.Registry.Has(ctx, c.Repository, model.Result{Manifest: c.Manifest}) {
+			if c.Manifest, err = s.ComponentImages.PutComponent(ctx, c); err != nil {
+				return nil, nil, err
+			}
+		}
+		if names == nil {
+			names = map[string]string{}
+		}
+		names[d.Name] = s.ComponentImages.ContextName(c.Repository, c.Manifest.Digest)
+		d.Digest, d.Commit = c.Tarball.Digest, c.Source.Commit
+		used = append(used, d)
+	}
+	return names, used, nil
+}

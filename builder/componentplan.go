@@ -1,0 +1,293 @@
+package builder
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"cooper/builder/dockerfile"
+	"cooper/internal/model"
+)
+
+const (
+	deepestDependency = 32
+	mostComponents    = 256 // in one request, dependencies of dependencies included
+)
+
+// planner works out what one request needs: a component or an image, and the components below it. Nothing is recorded
+// until all of it is known to be sound.
+type planner struct {
+	s       *Service
+	retry   bool // failures that are remembered are tried again
+	request model.Requester
+	path    []identity // what is being planned, from the top down
+	planned map[identity]*planned
+	resolve map[string]model.Source
+	recipes map[string]recipeOf
+}
+
+// planned is a component that is there, or is to be built.
+type planned struct {
+	id    identity
+	have  *model.Component    // it is there
+	spec  model.ComponentSpec // it is to be built
+	text  string              // of the Dockerfile
+	needs []*planned
+	build *model.Build // once it is recorded
+}
+
+type recipeOf struct {
+	recipe model.Recipe
+	source model.Source
+	spec   model.ComponentSpec // what the commit alone decides
+}
+
+func (s *Service) newPlanner(who model.Requester, retry bool) *planner {
+	return &planner{s: s, retry: retry, request: who, planned: map[identity]*planned{}, resolve: map[string]model.Source{}, recipes: map[string]recipeOf{}}
+}
+
+// wish is a component to be built, of a commit that is known.
+type wish struct {
+	identity  // of one of the platforms
+	source    model.Source
+	env       model.Environment
+	platforms []string
+	buildArgs map[string]string // of the request
+}
+
+// component plans a build and what it needs.
+func (p *planner) component(ctx context.Context, w wish) (*planned, error) {
+	p.path = append(p.path, w.identity)
+	defer func() { p.path = p.path[:len(p.path)-1] }()
+	r, err := p.recipe(ctx, w.source, w.name, w.env)
+	if err != nil {
+		return nil, p.of(w.identity, err)
+	}
+	n := &planned{id: w.identity, text: r.recipe.Dockerfile, spec: model.ComponentSpec{
+		Name: w.name, Tag: w.tag, Environment: w.environment, Platforms: w.platforms, Source: w.source, CommitTime: r.spec.CommitTime,
+		Repository: p.s.Names.ComponentRepository(w.name), ImageTag: p.s.Names.ComponentTag(w.tag, w.environment),
+		Recipe: r.recipe, BuildArgs: mergeArgs(w.env.BuildArgs, r.recipe.BuildArgs, w.buildArgs), Timeout: p.s.Limits.Timeout,
+		Notes: []string{r.recipe.Reason},
+	}}
+	if err := p.check(ctx, n); err != nil {
+		return nil, p.of(w.identity, err)
+	}
+	for _, platform := range w.platforms {
+		needs, err := p.dependencies(ctx, "", r.recipe.DependsOn, w.env, platform)
+		if err != nil {
+			return nil, err
+		}
+		n.needs = append(n.needs, needs...)
+	}
+	return n, nil
+}
+
+// check passes the Dockerfile through what every Dockerfile passes through.
+func (p *planner) check(ctx context.Context, n *planned) error {
+	var names []string
+	for _, d := range n.spec.Recipe.DependsOn {
+		names = append(names, d.Name)
+	}
+	checked, err := dockerfile.Check(ctx, []byte(n.text), dockerfile.Options{
+		Target: n.spec.Recipe.Target, Platforms: n.spec.Platforms, BuildArgs: n.spec.BuildArgs, Sources: p.s.Sources, Contexts: names,
+	})
+	if err != nil {
+		return err
+	}
+	n.text = string(checked.Text)
+	n.spec.Dockerfile = digestOf(checked.Text)
+	n.spec.Notes = append(n.spec.Notes, checked.Notes...)
+	return nil
+}
+
+// dependencies plans components that something needs, for one platform. field is what errors about the list name.
+func (p *planner) dependencies(ctx context.Context, field string, refs []model.ComponentRef, env model.Environment, platform string) ([]*planned, error) {
+	var out []*planned
+	for _, ref := range refs {
+		if err := contextName(field, ref.Name); err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(out, func(n *planned) bool { return n.id.name == ref.Name }) {
+			return nil, model.FieldErrorf(model.CodeDependencyInvalid, field, "The component %s is named twice, and can be there only once.", ref.Name)
+		}
+		n, err := p.dependency(ctx, field, ref, env, platform)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// contextName refuses components whose names BuildKit does not take for named contexts: digits alone are the index of a
+// stage.
+func contextName(field, name string) error {
+	_, err := dockerfile.ContextName(name)
+	if err == nil && strings.Trim(name, "0123456789") != "" {
+		return nil
+	}
+	return model.FieldErrorf(model.CodeDependencyInvalid, field, "A Dockerfile cannot name the component %q, so nothing can be built with it.", name)
+}
+
+func (p *planner) dependency(ctx context.Context, field string, ref model.ComponentRef, env model.Environment, platform string) (*planned, error) {
+	id, err := p.s.identify(ref.Name, ref.Tag, "")
+	if err != nil {
+		return nil, model.FieldErrorf(model.CodeDependencyInvalid, field, "%s%s", p.where(), model.AsError(err).Message)
+	}
+	id.environment, id.platform = shortName(env), platform
+	if err := p.cycle(id, field); err != nil {
+		return nil, err
+	}
+	if n := p.planned[id]; n != nil {
+		return n, nil
+	}
+	if len(p.path) > deepestDependency || len(p.planned) >= mostComponents {
+		return nil, model.FieldErrorf(model.CodeDependencyInvalid, field, "%sToo many components depend on each other: at most %d, %d deep.", p.where(), mostComponents, deepestDependency)
+	}
+	found, src, err := p.s.locate(ctx, place{identity: id, url: ref.URL, subdir: ref.Subdir, field: field}, p)
+	if err != nil {
+		return nil, p.of(id, err)
+	}
+	n := &planned{id: id, have: found}
+	if found == nil {
+		n, err = p.component(ctx, wish{identity: id, source: src, env: env, platforms: []string{platform}})
+		if err != nil {
+			return nil, err
+		}
+		if err := p.failedBefore(ctx, n); err != nil {
+			return nil, err
+		}
+	}
+	p.planned[id] = n
+	return n, nil
+}
+
+// failedBefore refuses what needs a component of which it is known that it cannot be built.
+func (p *planner) failedBefore(ctx context.Context, n *planned) error {
+	if p.retry {
+		return nil
+	}
+	b, err := p.s.rememberedFailure(ctx, n.inputOf())
+	if err != nil || b == nil {
+		return err
+	}
+	return model.Errorf(model.CodeDependencyFailed, "%s%s could not be built before (build %s): %s: %s Ask for it with retry=1 to try again.",
+		p.where(), n.id.at(), b.ID, b.Error.Code, b.Error.Message)
+}
+
+// cycle refuses a component that is needed, indirectly, by itself.
+func (p *planner) cycle(id identity, field string) error {
+	i := slices.IndexFunc(p.path, func(up identity) bool { return up.name == id.name && up.tag == id.tag })
+	if i < 0 {
+		return nil
+	}
+	var names []string
+	for _, up := range p.path[i:] {
+		names = append(names, up.at())
+	}
+	return model.FieldErrorf(model.CodeDependencyCycle, field, "These components need each other: %s.", strings.Join(append(names, id.at()), " -> "))
+}
+
+// where says for whom something is needed, unless it is what was asked for.
+func (p *planner) where() string {
+	if len(p.path) == 0 {
+		return ""
+	}
+	return "Needed by " + p.path[len(p.path)-1].at() + ": "
+}
+
+// of makes an error about a dependency name it. One of what was asked for stays as it is.
+func (p *planner) of(id identity, err error) error {
+	if len(p.path) == 0 || len(p.path) == 1 && p.path[0] == id {
+		return err
+	}
+	e := *model.AsError(err)
+	var names []string
+	for _, up := range p.path {
+		names = append(names, up.at())
+	}
+	if names[len(names)-1] != id.at() {
+		names = append(names, id.at())
+	}
+	if prefix := strings.Join(names, " -> ") + ": "; !strings.Contains(e.Message, " -> ") && e.Code != model.CodeInternal {
+		e.Message = prefix + e.Message
+	}
+	return &e
+}
+
+// recipe reads a commit's recipe, once for all platforms.
+func (p *planner) recipe(ctx context.Context, src model.Source, name string, env model.Environment) (recipeOf, error) {
+	key := strings.Join([]string{src.URL, src.Commit, src.Subdir, name, env.Name}, "\x00")
+	if r, ok := p.recipes[key]; ok {
+		return r, nil
+	}
+	if err := p.s.refusals.recall(key); err != nil && !p.retry {
+		return recipeOf{}, asRemembered(err)
+	}
+	r, err := p.s.readRecipe(ctx, src, name, env)
+	p.s.refusals.note(key, err, planMemory)
+	if err != nil {
+		return recipeOf{}, err
+	}
+	p.recipes[key] = r
+	return r, nil
+}
+
+func (s *Service) readRecipe(ctx context.Context, src model.Source, name string, env model.Environment) (recipeOf, error) {
+	tree, err := s.Git.Tree(ctx, src)
+	if err != nil {
+		return recipeOf{}, err
+	}
+	defer func() { _ = tree.Close() }() // it was only read
+	r, err := s.Recipes.Find(ctx, tree, name, env)
+	if err != nil {
+		return recipeOf{}, err
+	}
+	return recipeOf{recipe: r, source: src, spec: model.ComponentSpec{CommitTime: tree.Time().UTC()}}, nil
+}
+
+// mergeArgs puts build args together, the later ones winning.
+func mergeArgs(sets ...map[string]string) map[string]string {
+	var out map[string]string
+	for _, set := range sets {
+		if len(set) > 0 && out == nil {
+			out = map[string]string{}
+		}
+		maps.Copy(out, set)
+	}
+	return out
+}
+
+// componentInput is what a component is made of, but for what it needs.
+func componentInput(spec model.ComponentSpec) string {
+	spec.Notes = nil
+	spec.Dependencies = nil
+	raw, err := json.Marshal(spec)
+	if err != nil { // no field of a spec can fail
+		return ""
+	}
+	return digestOf(raw)
+}
+
+// inputOf is equal for builds that would be the same. Of dependencies, what they are made of counts, and not which build
+// made them.
+func (n *planned) inputOf() string {
+	if n.have != nil {
+		return digestOf([]byte(n.have.Source.URL + "\x00" + n.have.Source.Commit + "\x00" + n.have.Tarball.Digest))
+	}
+	sum := componentInput(n.spec)
+	for _, need := range n.needs {
+		sum = digestOf(fmt.Appendf(nil, "%s %s %s %s", sum, need.id.at(), need.id.platform, need.commit()))
+	}
+	return sum
+}
+
+func (n *planned) commit() string {
+	if n.have != nil {
+		return n.have.Source.Commit
+	}
+	return n.spec.Source.Commit
+}

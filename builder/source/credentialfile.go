@@ -1,0 +1,102 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+const maxCredentials = 1 << 20
+
+// credentialFile is the file's shape: blocks of a host, host:port, *.domain or address, of which the first match counts.
+type credentialFile struct {
+	Hosts []struct {
+		Pattern    string `hcl:"pattern,label"`
+		Username   string `hcl:"username,optional"`
+		Token      string `hcl:"token,optional"`
+		TokenFile  string `hcl:"token_file,optional"`
+		SSHKey     string `hcl:"ssh_key,optional"`
+		KnownHosts string `hcl:"known_hosts,optional"`
+	} `hcl:"host,block"`
+}
+
+// readCredentials reads and checks the file. Its errors name lines and settings, and never a value.
+func readCredentials(path string) ([]hostLogin, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the git credentials: %w", err)
+	}
+	if len(text) > maxCredentials {
+		return nil, errors.New("read the git credentials: the file is larger than 1 MiB")
+	}
+	var file credentialFile
+	parsed, diags := hclsyntax.ParseConfig(text, filepath.Base(path), hcl.InitialPos)
+	if !diags.HasErrors() {
+		diags = gohcl.DecodeBody(parsed.Body, nil, &file)
+	}
+	if diags.HasErrors() {
+		return nil, fmt.Errorf("read the git credentials: %s", places(diags))
+	}
+	var hosts []hostLogin
+	for _, h := range file.Hosts {
+		r, err := parseRule(h.Pattern)
+		if err != nil {
+			return nil, fmt.Errorf("git credentials: host %q is not a host, host:port, *.domain, IP address or network", h.Pattern)
+		}
+		l := hostLogin{rule: r, tokenFile: h.TokenFile, login: login{h.Username, h.Token, h.SSHKey, h.KnownHosts}}
+		if err := l.check(); err != nil {
+			return nil, fmt.Errorf("git credentials: host %q: %w", h.Pattern, err)
+		}
+		if l.username == "" {
+			l.username = "git" // servers that take tokens do not mind, but want one
+		}
+		hosts = append(hosts, l)
+	}
+	return hosts, nil
+}
+
+// places lists what is wrong and where, without the details, which may quote the file.
+func places(diags hcl.Diagnostics) string {
+	var list []string
+	for _, d := range diags {
+		at := ""
+		if d.Subject != nil {
+			at = fmt.Sprintf("%s:%d,%d: ", d.Subject.Filename, d.Subject.Start.Line, d.Subject.Start.Column)
+		}
+		list = append(list, at+d.Summary)
+	}
+	return strings.Join(list, "; ")
+}
+
+// check refuses a block that could not be used, or would be used in a way that its author did not mean.
+func (h hostLogin) check() error {
+	switch {
+	case h.token != "" && h.tokenFile != "":
+		return errors.New("give token or token_file, not both")
+	case h.token == "" && h.tokenFile == "" && h.sshKey == "":
+		return errors.New("give token, token_file or ssh_key")
+	case !printable(h.token) || !printable(h.username) || strings.Contains(h.username, ":"):
+		return errors.New("username and token are printable ASCII without spaces, the name without colons")
+	case (h.sshKey == "") != (h.knownHosts == ""):
+		return errors.New("ssh_key and known_hosts go together: a server whose key is not known is not talked to")
+	}
+	for name, path := range map[string]string{"token_file": h.tokenFile, "ssh_key": h.sshKey, "known_hosts": h.knownHosts} {
+		if path == "" {
+			continue
+		}
+		// ssh splits and expands such paths by rules of its own.
+		if !filepath.IsAbs(path) || !printable(path) || strings.ContainsAny(path, `%$~"'\`) {
+			return fmt.Errorf("%s is an absolute path without spaces, quotes and %%, $, ~ or \\", name)
+		}
+		if _, err := os.Stat(path); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package builder
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cooper/internal/model"
+)
+
+// endWaitsSoon looks, without making the caller wait, for jobs whose dependencies have ended.
+func (s *Service) endWaitsSoon() {
+	s.background.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), publishWithin)
+		defer cancel()
+		if err := s.sweepWaits(ctx); err != nil {
+			s.Log.Warn("cannot look for jobs whose dependencies have ended; the sweep tries again", "error", err)
+		}
+	})
+}
+
+// sweepWaits lets jobs go on that waited for builds that have ended: into the queue when they have all that they need,
+// to their end when something that they need cannot be had.
+func (s *Service) sweepWaits(ctx context.Context) error {
+	ended, err := s.Values.EndedWaits(ctx, sweepBatch)
+	if err != nil {
+		return err
+	}
+	for _, w := range ended {
+		if w.Status == model.StatusSucceeded {
+			err = s.endWait(ctx, w)
+		} else {
+			err = s.dependencyFailed(ctx, w)
+		}
+		if err != nil && model.CodeOf(err) != model.CodeLeaseLost && model.CodeOf(err) != model.CodeNotFound {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) endWait(ctx context.Context, w model.Wait) error {
+	left, err := s.Values.EndWait(ctx, w.JobID, w.BuildID)
+	if err != nil || left > 0 {
+		return err
+	}
+	b, err := s.Store.BuildOfJob(ctx, w.JobID)
+	if err != nil {
+		return err
+	}
+	s.watch.tell(b.ID)
+	job, _ := jobOf(b, w.JobID)
+	if job.Status != model.StatusQueued {
+		return nil
+	}
+	return s.publish(ctx, model.Order{JobID: job.ID, BuildID: b.ID, Attempt: job.Attempt, Platform: job.Platform})
+}
+
+// dependencyFailed ends a job that can never run.
+func (s *Service) dependencyFailed(ctx context.Context, w model.Wait) error {
+	dep, err := s.Store.Build(ctx, w.BuildID)
+	if err != nil {
+		return err
+	}
+	b, err := s.Store.BuildOfJob(ctx, w.JobID)
+	if err != nil {
+		return err
+	}
+	job, _ := jobOf(b, w.JobID)
+	why := "it was canceled."
+	if dep.Error != nil {
+		why = fmt.Sprintf("%s: %s", dep.Error.Code, dep.Error.Message)
+	}
+	failure := model.Failure{Code: model.CodeDependencyFailed, Message: fmt.Sprintf(
+		"%s@%s, which this needs, could not be built (build %s): %s", dep.Component.Name, dep.Component.Tag, dep.ID, why)}
+	return s.end(ctx, model.Outcome{
+		JobID: w.JobID, BuildID: b.ID, Attempt: job.Attempt, Status: model.StatusFailed, Failure: &failure, Time: time.Now(),
+	}, nil)
+}
+
+// dropWaits takes back what the jobs of a build that has ended asked of others.
+func (s *Service) dropWaits(ctx context.Context, b model.Build) {
+	for _, j := range b.Jobs {
+		if len(j.WaitsFor) == 0 {
+			continue
+		}
+		ids, err := s.Values.DropWaits(ctx, j.ID)
+		if err != nil {
+			s.Log.Warn("cannot take back what a job waited for; those builds run to their end", "job", j.ID, "error", err)
+			continue
+		}
+		for _, id := range ids {
+			s.leave(ctx, id)
+		}
+	}
+}
+
+// leave takes one asker off a build, which is stopped when nobody wants it any more.
+func (s *Service) leave(ctx context.Context, buildID string) {
+	left, err := s.Store.Leave(ctx, buildID)
+	if err == nil && left == 0 {
+		err = s.stop(ctx, buildID)
+	}
+	if err != nil && model.CodeOf(err) != model.CodeBuildAlreadyFinished {
+		s.Log.Warn("cannot leave a build; it runs to its end", "build", buildID, "error", err)
+	}
+}
+
+// hasWaits reports whether a build waits for others, or others may wait for it.
+func hasWaits(b model.Build) bool {
+	for _, j := range b.Jobs {
+		if len(j.WaitsFor) > 0 {
+			return true
+		}
+	}
+	return b.Kind == model.KindComponent
+}

@@ -1,0 +1,144 @@
+package handlers
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"cooper/internal/model"
+)
+
+// download sends a component's tarball, or says where the store does.
+func (s *Server) download(c *gin.Context, component model.Component, format model.Format) {
+	d, err := s.cfg.Tarballs.Open(c.Request.Context(), component.Tarball, format)
+	if err != nil {
+		s.refuse(c, err)
+		return
+	}
+	c.Header("X-Cooper-Commit", component.Source.Commit)
+	c.Header("X-Cooper-Digest", d.Digest)
+	_, head := connectionOf(c.Writer)
+	if d.URL != "" && !head {
+		c.Header("Location", d.URL)
+		c.Header("Content-Length", "0")
+		c.Status(http.StatusTemporaryRedirect)
+		c.Writer.WriteHeaderNow()
+		return
+	}
+	contentHeaders(c.Writer.Header(), component, format, d)
+	c.Header("Cache-Control", cacheControl(c, component))
+	if d.URL != "" { // such a URL is for GET alone
+		c.Header("Content-Length", strconv.FormatInt(d.Size, 10))
+		c.Status(http.StatusOK)
+		c.Writer.WriteHeaderNow()
+		return
+	}
+	defer func() { _ = d.File.Close() }()
+	s.sendFile(c, d, head)
+}
+
+// sendFile sends a file that is open, or what the caller wants of it. It gives no Last-Modified: a tag that moves back
+// would name bytes that are older than those that the caller has.
+func (s *Server) sendFile(c *gin.Context, d model.Download, head bool) {
+	r := *c.Request
+	r.Header = r.Header.Clone()
+	if wanted := rangeOf(r.Header, d.Size); wanted != "" {
+		r.Header.Set("Range", wanted)
+	} else {
+		r.Header.Del("Range")
+	}
+	out := newFileWriter(c, s.cfg.WriteStall)
+	if head {
+		r.Method = http.MethodHead // ServeHTTP has made a GET of it
+	} else {
+		out.contentDigest = digestField(d.Digest)
+	}
+	http.ServeContent(out, &r, "", time.Time{}, d.File)
+	switch {
+	case out.refused != 0:
+		s.refuseDownload(c, out.refused)
+	case out.broken != nil: // the client sees it by the length
+		s.log.InfoContext(r.Context(), "download broken off", "requestId", exchangeOf(c).requestID, "error", out.broken.Error())
+		breakOff(c)
+	default:
+		c.Writer.WriteHeaderNow()
+	}
+}
+
+// refuseDownload says in our own words what ServeContent refused.
+func (s *Server) refuseDownload(c *gin.Context, status int) {
+	h := c.Writer.Header()
+	for _, name := range []string{"Content-Disposition", "Repr-Digest", "X-Cooper-Digest", "ETag"} {
+		h.Del(name)
+	}
+	h.Set("Cache-Control", "no-store")
+	switch status {
+	case http.StatusRequestedRangeNotSatisfiable:
+		s.refuse(c, model.Errorf(model.CodeRangeNotSatisfiable, "The tarball does not have the bytes that Range asks for; Content-Range says how many it has."))
+	case http.StatusPreconditionFailed:
+		s.refuse(c, model.Errorf(model.CodePreconditionFailed, "The tarball is not the one that If-Match or If-Unmodified-Since names."))
+	default:
+		s.refuse(c, model.Errorf(model.CodeInternal, "The tarball cannot be read. The server's log has the cause under this requestId."))
+	}
+}
+
+// contentHeaders describes the tarball in that format.
+func contentHeaders(h http.Header, component model.Component, format model.Format, d model.Download) {
+	h.Set("Content-Type", mediaType(format))
+	h.Set("Content-Disposition", `attachment; filename="`+fileName(component, format)+`"`)
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("ETag", `"`+d.Digest+`"`)
+	if field := digestField(d.Digest); field != "" {
+		h.Set("Repr-Digest", field)
+	}
+}
+
+func mediaType(f model.Format) string {
+	switch f {
+	case model.FormatTarGz:
+		return "application/gzip"
+	case model.FormatTarZst:
+		return "application/zstd"
+	case model.FormatZip:
+		return "application/zip"
+	}
+	return "application/x-tar"
+}
+
+// fileName is what a browser, or curl -OJ, saves the tarball as.
+func fileName(c model.Component, f model.Format) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '+', r == '-':
+			return r
+		}
+		return '-'
+	}, c.Name+"-"+c.Tag+"-"+c.Platform)
+	const longest = 200 // file systems take 255
+	return strings.TrimLeft(name[:min(len(name), longest)], ".-") + "." + string(f)
+}
+
+// cacheControl lets a caller keep what a commit names. What a tag or branch names may be another thing at any time, and
+// is asked for again, with its ETag.
+func cacheControl(c *gin.Context, component model.Component) string {
+	if c.Query("commit") != "" || component.Source.Kind == model.RefCommit && fullCommit.MatchString(component.Tag) {
+		return "private, max-age=31536000, immutable"
+	}
+	return "private, no-cache"
+}
+
+// digestField writes a digest as HTTP has it, and "" for one that it has no name for.
+// Source: RFC 9530, sections 2 and 3. Content-Digest is of the bytes in the answer, so that a 206, a 304 and the answer
+// to HEAD have none; Repr-Digest is always of the whole.
+func digestField(digest string) string {
+	sum, err := hex.DecodeString(strings.TrimPrefix(digest, "sha256:"))
+	if err != nil || len(sum) != 32 {
+		return ""
+	}
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"
+}

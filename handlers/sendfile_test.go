@@ -1,0 +1,223 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"cooper/internal/model"
+)
+
+// spyListener hands out connections that note what net/http gives them to send.
+type spyListener struct {
+	net.Listener
+	mu    sync.Mutex
+	files int64 // bytes that came straight from a file
+	other []string
+}
+
+type spyConn struct {
+	*net.TCPConn
+	l *spyListener
+}
+
+func (l *spyListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &spyConn{c.(*net.TCPConn), l}, nil
+}
+
+// ReadFrom is the kernel's sendfile when what it gets is a bounded *os.File, and a copy otherwise.
+func (c *spyConn) ReadFrom(r io.Reader) (int64, error) {
+	n, err := c.TCPConn.ReadFrom(r)
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+	limited, ok := r.(*io.LimitedReader)
+	if ok {
+		if _, ok = limited.R.(*os.File); ok {
+			c.l.files += n
+			return n, err
+		}
+	}
+	c.l.other = append(c.l.other, fmt.Sprintf("%T", r))
+	return n, err
+}
+
+// TestFilesGoOutBySendfile: what is behind the first few hundred bytes, which net/http looks at, goes from the file to
+// the connection by itself, for whole downloads and for parts.
+func TestFilesGoOutBySendfile(t *testing.T) {
+	const size = 20 << 20
+	a := serve(t)
+	f := a.store(t, size)
+	spy := &spyListener{}
+	var config net.ListenConfig
+	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	spy.Listener = l
+	srv := &http.Server{Handler: a.server}
+	Limits(srv)
+	go func() { _ = srv.Serve(spy) }()
+	t.Cleanup(func() { _ = srv.Close() })
+	a.URL = "http://" + l.Addr().String()
+	for i, tt := range []struct{ ranges, from int }{{0, 0}, {1, 5 << 20}} {
+		spy.mu.Lock()
+		spy.files = 0
+		spy.mu.Unlock()
+		headers := []string{"Range", fmt.Sprintf("bytes=%d-", tt.from)}
+		got := a.get(t, tarGz, headers[:2*tt.ranges]...)
+		require.True(t, bytes.Equal(f.bytes[tt.from:], got.body), i)
+		spy.mu.Lock()
+		require.Empty(t, spy.other)
+		require.InDelta(t, size-tt.from, spy.files, 1024)
+		spy.mu.Unlock()
+	}
+	require.Contains(t, a.log.String(), fmt.Sprintf(`"bytes":%d`, size), "what passed Gin by is counted, too")
+}
+
+// TestFilesGoOutWhereNothingSendsThem: with HTTP/2 net/http has no way around a copy.
+func TestFilesGoOutWhereNothingSendsThem(t *testing.T) {
+	for _, protocol := range []string{"h2", "http/1.1"} {
+		a := serve(t)
+		f := a.store(t, 5<<20)
+		a.Close()
+		a.Server = httptest.NewUnstartedServer(a.server)
+		a.EnableHTTP2 = protocol == "h2"
+		a.StartTLS()
+		t.Cleanup(a.Close)
+		got := a.get(t, tarGz)
+		require.Equal(t, protocol == "h2", got.ProtoMajor == 2)
+		require.True(t, bytes.Equal(f.bytes, got.body))
+		require.Contains(t, a.log.String(), fmt.Sprintf(`"bytes":%d`, 5<<20))
+		require.Equal(t, f.bytes[7:9], a.get(t, tarGz, "Range", "bytes=7-8").body)
+	}
+}
+
+// TestAStalledDownloadIsDropped: a client that reads nothing does not hold a connection and a file for ever.
+func TestAStalledDownloadIsDropped(t *testing.T) {
+	a := serve(t, func(c *Config) { c.WriteStall = 200 * time.Millisecond })
+	a.store(t, 64<<20)
+	conn, _ := dial(t, a)
+	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\n\r\n", tarGz, fullKey)
+	require.NoError(t, err)
+	eventually(t, "the handler has ended", func() bool { return strings.Contains(a.log.String(), `"route":"/api/v1/component"`) })
+	n, err := io.Copy(io.Discard, conn)
+	require.Less(t, n, int64(64<<20), "%v", err)
+	require.Contains(t, a.log.String(), "download broken off")
+}
+
+// TestASlowDownloadThatMovesGoesOn reads slower than the stall allows for a piece, and gets every byte.
+func TestASlowDownloadThatMovesGoesOn(t *testing.T) {
+	const size, stall = 24 << 20, 150 * time.Millisecond
+	a := serve(t, func(c *Config) { c.WriteStall = stall })
+	f := a.store(t, size)
+	conn, r := dial(t, a)
+	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(64<<10))
+	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\n\r\n", tarGz, fullKey)
+	require.NoError(t, err)
+	resp, err := http.ReadResponse(r, nil)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	tick := time.NewTicker(stall / 10)
+	defer tick.Stop()
+	sum, n := sha256.New(), int64(0)
+	for err == nil {
+		<-tick.C
+		var m int64
+		m, err = io.CopyN(sum, resp.Body, 256<<10)
+		n += m
+	}
+	require.ErrorIs(t, err, io.EOF)
+	require.EqualValues(t, size, n)
+	require.Equal(t, f.digest, "sha256:"+hex.EncodeToString(sum.Sum(nil)))
+}
+
+// TestAShorterFileBreaksTheConnection: a client must not take a part for the whole.
+func TestAShorterFileBreaksTheConnection(t *testing.T) {
+	a := serve(t)
+	a.found(zlib())
+	path := filepath.Join(t.TempDir(), "f")
+	require.NoError(t, os.WriteFile(path, make([]byte, 1<<20), 0o600))
+	a.tarballs.open = func(model.Tarball, model.Format) (model.Download, error) {
+		f, err := os.Open(path)
+		return model.Download{Digest: "sha256:x", Size: 2 << 20, File: &shrinking{f}}, err
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.URL+tarGz, nil)
+	require.NoError(t, err)
+	r.Header.Set("X-API-Key", fullKey)
+	resp, err := a.Client().Do(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+}
+
+// shrinking says that it is twice as long as it is.
+type shrinking struct{ *os.File }
+
+func (s *shrinking) Seek(offset int64, whence int) (int64, error) {
+	if whence == io.SeekEnd {
+		return 2 << 20, nil
+	}
+	return s.File.Seek(offset, whence)
+}
+
+// TestDownloadsAreClosed counts the files that were opened against those that were closed, whatever came of the request.
+func TestDownloadsAreClosed(t *testing.T) {
+	a := serve(t)
+	f := a.store(t, 1000)
+	var mu sync.Mutex
+	open := 0
+	a.tarballs.open = func(model.Tarball, model.Format) (model.Download, error) {
+		file, err := os.Open(f.path)
+		mu.Lock()
+		defer mu.Unlock()
+		open++
+		return model.Download{Digest: f.digest, Size: 1000, File: &counted{file, func() { mu.Lock(); open--; mu.Unlock() }}}, err
+	}
+	for _, headers := range [][]string{nil, {"Range", "bytes=5-1"}, {"Range", "bytes=0-1,4-5"}, {"If-None-Match", "*"}, {"If-Match", `"x"`}} {
+		a.get(t, tarGz, headers...)
+		a.call(t, http.MethodHead, tarGz, nil, headers...)
+	}
+	eventually(t, "every file is closed", func() bool { mu.Lock(); defer mu.Unlock(); return open == 0 })
+}
+
+type counted struct {
+	*os.File
+	closed func()
+}
+
+func (c *counted) Close() error {
+	c.closed()
+	return c.File.Close()
+}
+
+// TestALeavingClientEndsADownload: the handler does not go on sending to nobody.
+func TestALeavingClientEndsADownload(t *testing.T) {
+	a := serve(t)
+	a.store(t, 64<<20)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL+tarGz, nil)
+	require.NoError(t, err)
+	r.Header.Set("X-API-Key", fullKey)
+	resp, err := a.Client().Do(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	cancel()
+	eventually(t, "the handler has ended", func() bool { return strings.Contains(a.log.String(), `"route":"/api/v1/component"`) })
+}
