@@ -8,6 +8,11 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
+const (
+	longestValue = 8192
+	mostItems    = 256 // in a list or a map
+)
+
 // attributes reads the attributes of one block and gathers what is wrong with them.
 type attributes struct {
 	all   hcl.Attributes
@@ -72,8 +77,8 @@ func (a *attributes) list(name string, one bool, check func(string) string) []st
 	if one && v.Type() == cty.String && !v.IsNull() {
 		v = cty.TupleVal([]cty.Value{v})
 	}
-	if v.IsNull() || !v.Type().IsTupleType() {
-		a.fault(at, "Wrong value of "+name, "it is a list: [\"…\", \"…\"]")
+	if v.IsNull() || !v.Type().IsTupleType() || v.LengthInt() > mostItems {
+		a.fault(at, "Wrong value of "+name, "it is a list of at most %d: [\"…\", \"…\"]", mostItems)
 		return nil
 	}
 	var out []string
@@ -97,8 +102,8 @@ func (a *attributes) table(name string, checkKey, check func(string) string) map
 	if !ok {
 		return nil
 	}
-	if v.IsNull() || !v.Type().IsObjectType() {
-		a.fault(at, "Wrong value of "+name, "it is a map: { NAME = \"value\" }")
+	if v.IsNull() || !v.Type().IsObjectType() || v.LengthInt() > mostItems {
+		a.fault(at, "Wrong value of "+name, "it is a map of at most %d: { NAME = \"value\" }", mostItems)
 		return nil
 	}
 	out := map[string]string{}
@@ -139,18 +144,13 @@ func entryRange(e hcl.Expression, key string) hcl.Range {
 	return e.Range()
 }
 
-// anything is a check that everything passes.
-func anything(string) string { return "" }
-
 // oneLine refuses text that does not fit on a line of a Dockerfile.
 func oneLine(s string) string {
 	switch {
-	case strings.ContainsAny(s, "\n"):
+	case strings.Contains(s, "\n"):
 		return "it has more than one line"
 	case len(s) > longestValue:
 		return "it is longer than 8192 bytes"
 	}
 	return ""
 }
-
-const longestValue = 8192

@@ -32,7 +32,7 @@ func problem(at hcl.Range, summary, format string, args ...any) *hcl.Diagnostic 
 
 // invalid makes what is wrong in a recipe an error that quotes the lines at fault.
 func (s sources) invalid(diags hcl.Diagnostics) error {
-	e := model.Errorf(model.CodeRecipeInvalid, "%s", s.explain(diags)).Wrap(diags)
+	e := model.Errorf(model.CodeRecipeInvalid, "%s", s.explain(diags))
 	if at := diags[0].Subject; at != nil {
 		e = e.AtLine(at.Start.Line)
 	}

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -44,9 +45,12 @@ func LoadEnvironments(path string) (*Environments, error) {
 		return &Environments{all: []model.Environment{{Name: model.DefaultEnvironment, Images: builtInImages()}}}, nil
 	}
 	name := filepath.Base(path)
-	text, err := os.ReadFile(path) //nolint:gosec // The administrator says which file it is.
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the OS environments: %w", err)
+		if inner := errors.Unwrap(err); inner != nil {
+			err = inner // without the folder
+		}
+		return nil, fmt.Errorf("read the OS environments in %s: %w", name, err)
 	}
 	all, explained := parseEnvironments(name, text)
 	if explained != "" {

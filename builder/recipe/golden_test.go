@@ -48,7 +48,7 @@ component "zlib" {
 func goldens() map[string]map[string]string {
 	return map[string]map[string]string{
 		"go":                  {"go.mod": ""},
-		"go-cgo":              {"go.mod": "", ".cooper/c.hcl": `component { args = { CGO_ENABLED = "1" }` + "\n" + `depends_on = ["zlib@v1.3"]` + "\n}"},
+		"go-cgo":              {"go.mod": "", ".cooper/c.hcl": "component {\n args = { CGO_ENABLED = \"1\" }\n depends_on = [\"zlib@v1.3\"]\n}"},
 		"cmake":               {"CMakeLists.txt": ""},
 		"cmake-depends":       {"CMakeLists.txt": "", ".cooper/c.hcl": "component {\n depends_on = [\"zlib@v1.3\", \"team/png@main\"]\n args = { CMAKE_ARGS = \"-DX=1\" }\n}"},
 		"configure":           {"configure": ""},
@@ -128,8 +128,10 @@ func scripts(text string) []string {
 			continue
 		}
 		end = strings.TrimSuffix(end, "'")
-		start := i + 1
-		for i++; lines[i] != end; i++ {
+		i++
+		start := i
+		for lines[i] != end {
+			i++
 		}
 		out = append(out, strings.Join(lines[start:i], "\n"))
 	}

@@ -18,12 +18,15 @@ func kinds() []kind {
 		{model.RecipeGo, []string{"go.mod"}, "go.mod", "go", "a Go module", goWork},
 		{model.RecipeCMake, []string{"CMakeLists.txt"}, "CMakeLists.txt", "c", "a CMake project", cmakeWork},
 		{
-			model.RecipeAutotools, []string{"configure", "autogen.sh", "autogen", "configure.ac"},
+			model.RecipeAutotools,
+			[]string{"configure", "autogen.sh", "autogen", "configure.ac"},
 			"configure, autogen.sh, autogen or configure.ac", "c", "a project with a configure script", autotoolsWork,
 		},
 		{model.RecipeMeson, []string{"meson.build"}, "meson.build", "c", "a Meson project", mesonWork},
 		{
-			model.RecipeMake, []string{"GNUmakefile", "makefile", "Makefile"}, "GNUmakefile, makefile or Makefile", "c",
+			model.RecipeMake,
+			[]string{"GNUmakefile", "makefile", "Makefile"},
+			"GNUmakefile, makefile or Makefile", "c",
 			"a project with a Makefile", makeWork,
 		},
 		{model.RecipeCargo, []string{"Cargo.toml"}, "Cargo.toml", "rust", "a Rust project", cargoWork},

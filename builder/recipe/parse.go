@@ -121,7 +121,8 @@ func tooComplex(text []byte, name string) *hcl.Range {
 		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc,
 			hclsyntax.TokenTemplateSeqEnd:
 			depth--
-		case hclsyntax.TokenQuestion:
+		}
+		if t.Type == hclsyntax.TokenQuestion || t.Type == hclsyntax.TokenTemplateControl {
 			conditions++
 		}
 		if depth > deepest || unary > mostUnary || conditions > mostConditions {

@@ -96,11 +96,13 @@ func TestReads(t *testing.T) {
 		{"Dockerfile", map[string]string{"Dockerfile": "FROM scratch", "go.mod": ""}, []string{"list .", "read Dockerfile"}},
 		{"block", ofBlock(`component { run = "make" }`), []string{"list .", "list .cooper", "read .cooper/component.hcl"}},
 		{
-			"folder without a block", map[string]string{".cooper/x.yaml": "", ".factory/ci.hcl": `pipeline "x" {}`, "Makefile": ""},
+			"folder without a block",
+			map[string]string{".cooper/x.yaml": "", ".factory/ci.hcl": `pipeline "x" {}`, "Makefile": ""},
 			[]string{"list .", "list .cooper", "list .factory", "read .factory/ci.hcl"},
 		},
 		{
-			"named Dockerfile", map[string]string{".cooper/c.hcl": `component { dockerfile = "b/D" }`, "b/D": "FROM scratch", "Dockerfile": ""},
+			"named Dockerfile",
+			map[string]string{".cooper/c.hcl": `component { dockerfile = "b/D" }`, "b/D": "FROM scratch", "Dockerfile": ""},
 			[]string{"list .", "list .cooper", "read .cooper/c.hcl", "read b/D"},
 		},
 	}

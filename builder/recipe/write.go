@@ -81,7 +81,7 @@ func (a *author) dockerfile() string {
 }
 
 func (a *author) line(format string, args ...any) {
-	fmt.Fprintf(a, format+"\n", args...)
+	a.WriteString(fmt.Sprintf(format, args...) + "\n")
 }
 
 func (a *author) head(final string) {

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,7 +47,7 @@ func componentBuildCommand() *cobra.Command {
 func (b *componentBuild) run(cmd *cobra.Command) error {
 	ctx := cmd.Context()
 	if b.Component == "" {
-		b.Component = componentName(b.URL)
+		b.Component = sourceName(b.URL)
 	}
 	if b.Component == "" {
 		return usageError{errors.New("the URL has no name in it: say with --component what to call it")}
@@ -72,6 +74,17 @@ func (b *componentBuild) run(cmd *cobra.Command) error {
 		return err
 	}
 	return printBuilt(cmd, c, sub)
+}
+
+// sourceName makes a name out of the last part of a repository's URL; empty when there is none.
+func sourceName(source string) string {
+	if u, err := url.Parse(source); err == nil && u.Host != "" {
+		source = strings.Trim(u.Path, "/")
+	}
+	if source == "" {
+		return ""
+	}
+	return componentName(source)
 }
 
 // printBuilt prints what a build has made.

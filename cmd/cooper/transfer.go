@@ -33,7 +33,7 @@ func newTransfer(out io.Writer) *transfer {
 
 func isTerminal(out any) bool {
 	f, ok := out.(*os.File)
-	return ok && cwriter.IsTerminal(int(f.Fd())) //nolint:gosec // a descriptor is an int
+	return ok && cwriter.IsTerminal(int(f.Fd()))
 }
 
 func (t *transfer) progress(have, whole int64) {
@@ -59,7 +59,7 @@ func (t *transfer) progress(have, whole int64) {
 
 func (t *transfer) broken(err error, have int64) {
 	line := fmt.Sprintf("the download broke off at %s: %v; trying again\n", amount(have, 0), err)
-	var out io.Writer = t.out
+	out := t.out
 	if t.bars != nil {
 		out = t.bars // which keeps it apart from the bar
 	}

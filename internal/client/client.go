@@ -42,7 +42,7 @@ func (e *Error) Error() string {
 	if s == "" {
 		s = fmt.Sprintf("the server answered %d", e.HTTPStatus)
 	}
-	if e.Line > 0 {
+	if e.Line > 0 && !strings.Contains(s, "\n") { // one with a snippet says where it is from
 		s += fmt.Sprintf(" (line %d)", e.Line)
 	}
 	if len(e.Allowed) > 0 {

@@ -26,6 +26,7 @@ func TestRefusalsAreTold(t *testing.T) {
 	}{
 		{"whole", 422, `{"status":"error","code":"PLATFORM_UNSUPPORTED","errorMessage":"z80 is not known.","allowed":["linux/amd64","linux/arm64"]}`, "PLATFORM_UNSUPPORTED: z80 is not known. Possible: linux/amd64, linux/arm64."},
 		{"with a line", 422, `{"code":"DOCKERFILE_PARSE","errorMessage":"unknown instruction: FORM","line":3}`, "DOCKERFILE_PARSE: unknown instruction: FORM (line 3)"},
+		{"with a snippet", 422, `{"code":"RECIPE_INVALID","errorMessage":"c.hcl:3,3: No such block.\n  3: x {\n     ^","line":3}`, "RECIPE_INVALID: c.hcl:3,3: No such block.\n  3: x {\n     ^"},
 		{"without words", 500, `{}`, "the server answered 500"},
 		{"a proxy's page", 502, `<html>Bad Gateway</html>`, "the server answered 502 Bad Gateway"},
 		{"nothing", 503, ``, "the server answered 503 Service Unavailable"},

@@ -129,8 +129,12 @@ func TestADownloadWhoseConnectionsBreak(t *testing.T) {
 		size int
 		cut  int
 	}{
-		{"at every byte", 97, 1}, {"at every second byte", 97, 2}, {"at every seventh byte", 300, 7}, {"at a buffer's end", 4 << 10, 256},
-		{"before the last byte", 1000, 999}, {"in the middle of a large one", 5 << 20, 700_001},
+		{"at every byte", 97, 1},
+		{"at every second byte", 97, 2},
+		{"at every seventh byte", 300, 7},
+		{"at a buffer's end", 4 << 10, 256},
+		{"before the last byte", 1000, 999},
+		{"in the middle of a large one", 5 << 20, 700_001},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newStore(t, test.size)
@@ -202,7 +206,7 @@ func TestServersThatDoNotResumeWell(t *testing.T) {
 			w.WriteHeader(http.StatusPartialContent)
 			_, _ = w.Write(s.data[100:])
 		}},
-		{"other bytes", func(s *store, w http.ResponseWriter, _ *http.Request) {
+		{"other bytes", func(_ *store, w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Range", "bytes 100-1999/2000")
 			w.WriteHeader(http.StatusPartialContent)
 			_, _ = w.Write(make([]byte, 1900))

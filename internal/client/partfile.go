@@ -55,7 +55,7 @@ func lockedFile(path string) (*os.File, error) {
 
 // lock locks a file or folder until it is closed.
 func lock(f *os.File) (os.FileInfo, error) {
-	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor is an int
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, fmt.Errorf("another cooper is at work on %s; wait until it has ended", f.Name())
 	}

@@ -48,7 +48,7 @@ func (f *Folder) unpack(ctx context.Context, in io.Reader, format string) error 
 	if err != nil {
 		return err
 	}
-	defer raw.Close() //nolint:errcheck // only read
+	defer raw.Close()
 	u := &unpacking{stage: stage, folders: map[string]attributes{}}
 	if err := u.entries(tar.NewReader(raw)); err != nil {
 		return err
@@ -94,8 +94,11 @@ type unpacking struct {
 }
 
 func (u *unpacking) entries(in *tar.Reader) error {
-	for {
+	for empty := true; ; empty = false {
 		h, err := in.Next()
+		if errors.Is(err, io.EOF) && empty {
+			return errors.New("there is nothing in it")
+		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

@@ -79,7 +79,8 @@ func componentFilter(q *gorm.DB, f model.ComponentFilter) *gorm.DB {
 	q = equal(q, unindexed("tag", few), f.Tag)
 	// With a name or a tag, indexes go on to the platform alone in the history, and to both where all is given.
 	named := f.Component != "" && f.Tag != ""
-	some := (f.Component != "" || f.Tag != "") && !(named && f.Platform != "" && f.Environment != nil)
+	whole := named && f.Platform != "" && f.Environment != nil
+	some := !whole && (f.Component != "" || f.Tag != "")
 	q = equal(q, unindexed("platform", few || some && (named || !f.History)), f.Platform)
 	if f.Environment != nil {
 		q = q.Where(unindexed("environment", few || some)+" = ?", *f.Environment)

@@ -60,29 +60,40 @@ func TestCanonicalForm(t *testing.T) {
 	}{
 		{"owners, times, roots", []entry{folder("./"), setuid, file("/b", "B")}, []string{"0 4755 a  A", "0 644 b  B"}, 0},
 		{
-			"a walk's order is kept", []entry{folder("a"), file("a/b", "1"), file("a.txt", "2"), file("b", "3")},
-			[]string{"5 755 a/", "0 644 a/b  1", "0 644 a.txt  2", "0 644 b  3"}, 0,
+			"a walk's order is kept",
+			[]entry{folder("a"), file("a/b", "1"), file("a.txt", "2"), file("b", "3")},
+			[]string{"5 755 a/", "0 644 a/b  1", "0 644 a.txt  2", "0 644 b  3"},
+			0,
 		},
 		{
-			"any other order becomes it", []entry{file("b", "3"), file("a.txt", "2"), file("a/b", "1"), folder("a")},
-			[]string{"5 755 a/", "0 644 a/b  1", "0 644 a.txt  2", "0 644 b  3"}, 0,
+			"any other order becomes it",
+			[]entry{file("b", "3"), file("a.txt", "2"), file("a/b", "1"), folder("a")},
+			[]string{"5 755 a/", "0 644 a/b  1", "0 644 a.txt  2", "0 644 b  3"},
+			0,
 		},
 		{"the last of a name counts", []entry{file("a", "old"), file("b", "B"), file("a", "new")}, []string{"0 644 a  new", "0 644 b  B"}, 0},
 		{
-			"links", []entry{file("a", "A"), link(tar.TypeLink, "b", "./a"), link(tar.TypeSymlink, "c", "../../x")},
-			[]string{"0 644 a  A", "1 644 b a", "2 777 c ../../x"}, 0,
+			"links",
+			[]entry{file("a", "A"), link(tar.TypeLink, "b", "./a"), link(tar.TypeSymlink, "c", "../../x")},
+			[]string{"0 644 a  A", "1 644 b a", "2 777 c ../../x"},
+			0,
 		},
 		{
-			"a hard link that sorts before its file", []entry{file("z", "Z"), link(tar.TypeLink, "a", "z"), link(tar.TypeLink, "m", "a")},
-			[]string{"0 644 a  Z", "1 644 m a", "1 644 z a"}, 0,
+			"a hard link that sorts before its file",
+			[]entry{file("z", "Z"), link(tar.TypeLink, "a", "z"), link(tar.TypeLink, "m", "a")},
+			[]string{"0 644 a  Z", "1 644 m a", "1 644 z a"},
+			0,
 		},
 		{"capabilities", []entry{caps}, []string{"0 644 caps  c SCHILY.xattr.security.capability"}, 0},
 		{
-			"devices and pipes are left out", []entry{
+			"devices and pipes are left out",
+			[]entry{
 				folder("dev"), device, link(tar.TypeLink, "dev/null2", "dev/null"),
-				{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "dev/pipe"}}, file("x", ""),
+				{Header: tar.Header{Typeflag: tar.TypeFifo, Name: "dev/pipe"}},
+				file("x", ""),
 			},
-			[]string{"5 755 dev/", "0 644 x"}, 3,
+			[]string{"5 755 dev/", "0 644 x"},
+			3,
 		},
 	}
 	for _, c := range cases {

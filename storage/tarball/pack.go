@@ -3,7 +3,6 @@ package tarball
 import (
 	"archive/tar"
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -178,11 +177,13 @@ func unreadable(err error) error {
 // entries for a whole one.
 type tarSource struct {
 	r    io.Reader
+	n    int64
 	tail [1024]byte // the last bytes read
 }
 
 func (t *tarSource) Read(p []byte) (int, error) {
 	n, err := t.r.Read(p)
+	t.n += int64(n)
 	if n >= len(t.tail) {
 		copy(t.tail[:], p[n-len(t.tail):n])
 	} else if n > 0 {
@@ -197,7 +198,7 @@ func (t *tarSource) end() error {
 	if _, err := io.Copy(io.Discard, struct{ io.Reader }{t}); err != nil {
 		return unreadable(err)
 	}
-	if !bytes.Equal(t.tail[:], make([]byte, len(t.tail))) {
+	if t.n < int64(len(t.tail)) || t.tail != [1024]byte{} {
 		return unreadable(io.ErrUnexpectedEOF)
 	}
 	return nil

@@ -106,7 +106,7 @@ func syncFS(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close()) //nolint:gosec // a descriptor fits
+	return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
 }
 
 // removeTree removes a folder, also when some of what is in it may not be written to.

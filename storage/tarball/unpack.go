@@ -121,5 +121,5 @@ func (u *unpacker) dateLink(name string, t time.Time) error {
 	}
 	defer func() { _ = folder.Close() }()
 	ts := unix.NsecToTimespec(t.UnixNano())
-	return unix.UtimesNanoAt(int(folder.Fd()), path.Base(name), []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW) //nolint:gosec // a descriptor fits
+	return unix.UtimesNanoAt(int(folder.Fd()), path.Base(name), []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
 }

@@ -1,5 +1,5 @@
-// Command benchmark measures a Cooper of its own against buildctl on the same daemon and registry, in one run, and
-// writes the figures to docs/benchmarks.md. It is what `make bench` runs. It starts bin/cooper and talks to it as any
+// Command benchmark measures a Cooper of its own against buildctl on the same daemon and registry, and against nginx with
+// the same files, in one run, and writes the figures to docs/benchmarks.md. It is what `make bench` runs. It starts bin/cooper and talks to it as any
 // client would.
 package main
 
@@ -45,6 +45,10 @@ func run(ctx context.Context, args []string) error {
 		{"context memory", contextMemory},
 		{"log memory", logMemory},
 		{"image look-up", imageLookup},
+		{"component hit", componentHit},
+		{"component miss", componentMiss},
+		{"component joined", componentJoined},
+		{"component look-up", componentLookup},
 	} {
 		if !strings.Contains(m.name, *only) {
 			continue

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -18,6 +17,7 @@ const (
 	contextBytes = 2<<30 - 4096 // what is left of 2 GiB is the tar's own
 	logBytes     = 100_000_000
 	mib          = 1 << 20
+	gib          = 1 << 30
 )
 
 // contextMemory measures how much the server's memory grows while it takes in, checks, unpacks and passes on a build
@@ -149,19 +149,4 @@ func (s *server) peakFromNow() (int64, error) {
 		return 0, err
 	}
 	return s.status("VmRSS")
-}
-
-// status reads a size of the server's process from /proc, in bytes.
-func (s *server) status(field string) (int64, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for l := range strings.SplitSeq(string(raw), "\n") {
-		if rest, ok := strings.CutPrefix(l, field+":"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("/proc says nothing of %s", field)
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,6 +31,7 @@ type server struct {
 	bin  string
 	dir  string // temporary; data is below it
 	host string
+	git  *testbed.GitServer // that it may clone from
 }
 
 func startServer(ctx context.Context, bin string) (*server, error) {
@@ -44,12 +43,11 @@ func startServer(ctx context.Context, bin string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
+	s := &server{bin: bin, dir: dir}
+	if s.host, err = freeAddress(ctx); err != nil {
 		return nil, err
 	}
-	s := &server{bin: bin, dir: dir, host: l.Addr().String()}
-	if err := l.Close(); err != nil {
+	if s.git, err = testbed.ServeGit(ctx, filepath.Join(dir, "git"), "127.0.0.1:0"); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(filepath.Join(dir, "server.log"))
@@ -59,7 +57,7 @@ func startServer(ctx context.Context, bin string) (*server, error) {
 	defer log.Close()
 	s.cmd = exec.CommandContext(ctx, filepath.Join(bin, "cooper"), "serve")
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = dir, log, log
-	s.cmd.Env = append(config.Environment(), "COOPER_LISTEN="+s.host, "COOPER_PUBLIC_URL=http://"+s.host,
+	s.cmd.Env = append(config.Environment(), "COOPER_LISTEN="+s.host, "COOPER_PUBLIC_URL=http://"+s.host, "COOPER_SOURCE_ALLOW="+s.git.Host,
 		"COOPER_DATA_DIR="+s.data(), "COOPER_ADMIN_KEY="+adminKey, "COOPER_RATE_LIMIT=0", "COOPER_LOG_LEVEL=warn")
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
 	if err := s.cmd.Start(); err != nil {
@@ -68,23 +66,26 @@ func startServer(ctx context.Context, bin string) (*server, error) {
 	return s, s.prepare(ctx)
 }
 
+// freeAddress returns a loopback address on which nothing listens.
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
 func (s *server) data() string { return filepath.Join(s.dir, "data") }
 
 // prepare waits until the server is ready and gives it a busybox to build from.
 func (s *server) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyIn)
 	defer cancel()
-	tick := time.NewTicker(readyEvery)
-	defer tick.Stop()
-	for {
-		if _, err := s.call(ctx, http.MethodGet, "/readyz", nil, nil); err == nil {
-			break
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the server did not get ready: %w", ctx.Err())
-		}
+	if err := until(ctx, func() error {
+		_, err := s.call(ctx, http.MethodGet, "/readyz", nil, nil)
+		return err
+	}); err != nil {
+		return fmt.Errorf("the server did not get ready: %w", err)
 	}
 	idx, err := testbed.Busybox(ctx)
 	if err != nil {
@@ -93,9 +94,27 @@ func (s *server) prepare(ctx context.Context) error {
 	return testbed.Push(ctx, s.host+"/mirror/docker.io/library/busybox:latest", idx, "admin", adminKey)
 }
 
+// until tries again and again, until it works or ctx ends.
+func until(ctx context.Context, try func() error) error {
+	tick := time.NewTicker(readyEvery)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 	_ = s.cmd.Wait()
+	_ = s.git.Close()
 	_ = os.RemoveAll(s.dir)
 }
 
@@ -171,38 +190,4 @@ func writeForm(form *multipart.Writer, dockerfile string, fields map[string]stri
 		}
 	}
 	return form.Close()
-}
-
-// buildctl builds a Dockerfile by hand on the server's own daemon and pushes it to the server's own registry.
-func (s *server) buildctl(ctx context.Context, dockerfile, ref string, args ...string) (time.Duration, error) {
-	dir, err := os.MkdirTemp(s.dir, "buildctl")
-	if err != nil {
-		return 0, err
-	}
-	auth := base64.StdEncoding.EncodeToString([]byte("admin:" + adminKey))
-	for name, text := range map[string]string{
-		"Dockerfile": dockerfile, "config.json": fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, s.host, auth),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			return 0, err
-		}
-	}
-	empty := filepath.Join(dir, "context")
-	if err := os.Mkdir(empty, 0o700); err != nil {
-		return 0, err
-	}
-	socket := filepath.Join(s.data(), "buildkit", "run", "buildkitd.sock")
-	args = append([]string{
-		"--addr", "unix://" + socket, "build", "--frontend", "dockerfile.v0", "--progress", "plain",
-		"--local", "context=" + empty, "--local", "dockerfile=" + dir, "--output", "type=image,name=" + ref + ",push=true",
-	}, args...)
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "buildctl"), args...)
-	cmd.Env = append(config.Environment(), "DOCKER_CONFIG="+dir)
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	began := time.Now()
-	if err := cmd.Run(); err != nil {
-		return 0, fmt.Errorf("buildctl: %w: %s", err, said.Bytes())
-	}
-	return time.Since(began), nil
 }
