@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"cooper/internal/config"
+	"cooper/internal/testbed"
 )
 
 // blobFile is where the store has a tarball, and layerFile is where the registry has it, as a second name of the file.
@@ -218,7 +219,7 @@ func TestDiskFullOfComponents(t *testing.T) {
 // startComponentsIn is startComponents with a data directory that is there.
 func startComponentsIn(t *testing.T, dir string, change func(*config.Config)) *componentBed {
 	t.Helper()
-	b := &componentBed{git: serveGit(t)}
+	b := &componentBed{git: gitHost(t)}
 	b.testServer = startServerIn(t, dir, func(c *config.Config) {
 		c.SourceAllow = []string{b.git.Host}
 		if change != nil {
@@ -226,4 +227,13 @@ func startComponentsIn(t *testing.T, dir string, change func(*config.Config)) *c
 		}
 	})
 	return b
+}
+
+// gitHost serves git until the test ends.
+func gitHost(t *testing.T) *testbed.GitServer {
+	t.Helper()
+	git, err := testbed.ServeGit(t.Context(), t.TempDir(), "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, git.Close()) })
+	return git
 }

@@ -74,7 +74,9 @@ func (m misses) alternate(ctx context.Context, rounds int, change func(salt stri
 	}
 	sides := []func(int) error{
 		side("ours", &ours, m.get),
-		side("theirs", &theirs, func(ctx context.Context) (time.Duration, error) { return m.s.componentByHand(ctx, m.repo.URL, m.recipe) }),
+		side("theirs", &theirs, func(ctx context.Context) (time.Duration, error) {
+			return m.s.componentByHand(ctx, m.repo.URL, m.recipe)
+		}),
 	}
 	for i := range rounds {
 		for j := range sides {
