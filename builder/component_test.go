@@ -179,6 +179,23 @@ func TestDependenciesAreBuiltFirst(t *testing.T) {
 	require.Equal(t, "sha256:of-"+png.Jobs[0].ID, used[0].Digest)
 }
 
+func TestADependencyThatIsDamagedIsBuiltAgain(t *testing.T) {
+	p := newComponentParts()
+	p.hosts.tag(zlibURL, "v1", "z1")
+	p.hosts.tag(pngURL, "v2", "p2", model.ComponentRef{Name: "zlib", Tag: "v1", URL: zlibURL})
+	first, err := p.Component(t.Context(), ask(nil))
+	require.NoError(t, err)
+	zlib, err := p.SubmitComponent(t.Context(), model.ComponentRequest{Component: "zlib", Tag: "v1", URL: zlibURL, Architectures: []string{"arm64"}})
+	require.NoError(t, err)
+	require.Equal(t, first.Build.ID, zlib.Build.ID)
+	p.succeedNow(t, first.Build.ID)
+	p.tarballs.corrupt["sha256:of-"+first.Build.Jobs[0].ID] = true
+	png, err := p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Component, q.Tag, q.URL = "png", "v2", pngURL }))
+	require.NoError(t, err)
+	require.Len(t, png.Build.Jobs[0].WaitsFor, 1)
+	require.NotEqual(t, first.Build.ID, png.Build.Jobs[0].WaitsFor[0])
+}
+
 func TestADependencyThatFailsFailsWhatNeedsIt(t *testing.T) {
 	p := newComponentParts()
 	p.hosts.tag(zlibURL, "v1", "z1")

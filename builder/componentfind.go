@@ -66,6 +66,14 @@ func (s *Service) kept(ctx context.Context, id identity) (*model.Component, erro
 	return &c, nil
 }
 
+// sound reports whether a value that something is about to be built with has the bytes that it should have. When it has
+// not, it is made again now, instead of failing the build that reads it.
+func (s *Service) sound(ctx context.Context, c model.Component) bool {
+	err := s.Tarballs.Check(ctx, c.Tarball)
+	code := model.CodeOf(err)
+	return code != model.CodeArtifactCorrupt && code != model.CodeNotFound
+}
+
 // sameSource reports whether a value is of the source that a request names. One that names none means any.
 func sameSource(src model.Source, c model.Component) bool {
 	return (src.URL == "" || src.URL == c.Source.URL) && (src.Subdir == "" && src.URL == "" || src.Subdir == c.Source.Subdir)

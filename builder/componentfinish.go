@@ -93,8 +93,8 @@ func componentAnnotations(c model.Component, others []model.Component) map[strin
 	return out
 }
 
-// contexts are the named contexts of a job, and the components in them. What the registry has lost is made again of its
-// tarball.
+// contexts are the named contexts of a job, and the components in them. Each is put into the registry, which sends nothing
+// but what that has lost since: that a manifest is there does not say that its layer is.
 func (s *Service) contexts(ctx context.Context, b model.Build, platform string) (map[string]string, []model.Dependency, error) {
 	var names map[string]string
 	var used []model.Dependency
@@ -106,10 +106,8 @@ func (s *Service) contexts(ctx context.Context, b model.Build, platform string) 
 		if err != nil {
 			return nil, nil, fmt.Errorf("find the dependency %s@%s: %w", d.Name, d.Tag, err)
 		}
-		if !s.Registry.Has(ctx, c.Repository, model.Result{Manifest: c.Manifest}) {
-			if c.Manifest, err = s.ComponentImages.PutComponent(ctx, c); err != nil {
-				return nil, nil, err
-			}
+		if c.Manifest, err = s.ComponentImages.PutComponent(ctx, c); err != nil {
+			return nil, nil, err
 		}
 		if names == nil {
 			names = map[string]string{}

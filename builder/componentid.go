@@ -58,7 +58,20 @@ func (s *Service) architecture(name string) (model.Environment, string, error) {
 		return env, platform, err
 	}
 	platform, err := s.parsePlatform(name)
-	return fallback, platform, err
+	return fallback, platform, s.withEnvironments(err)
+}
+
+// withEnvironments adds the OS environments to what a refusal of an architecture lists.
+func (s *Service) withEnvironments(err error) error {
+	if model.CodeOf(err) != model.CodePlatformUnsupported {
+		return err
+	}
+	own := *model.AsError(err)
+	own.Allowed = slices.Clone(own.Allowed)
+	for _, env := range s.Environments() {
+		own.Allowed = append(own.Allowed, env.Name)
+	}
+	return &own
 }
 
 // environment returns the environment of that name, the default one for "".

@@ -45,6 +45,9 @@ type ComponentStore interface {
 type Tarballs interface {
 	// Has reports whether the store has the tarball; it does not read it.
 	Has(ctx context.Context, t model.Tarball) (bool, error)
+	// Check reads the tarball, unless that was done since it last changed: ARTIFACT_CORRUPT when its bytes do not match its
+	// digest, NOT_FOUND when they are gone.
+	Check(ctx context.Context, t model.Tarball) error
 	// Collect removes what nobody needs any more: tarballs older than a grace time for whose digest used says false,
 	// derived forms and trees that were not asked for lately, and temporary files that a crash left.
 	Collect(ctx context.Context, used func(ctx context.Context, digest string) (bool, error)) error

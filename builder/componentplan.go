@@ -151,6 +151,9 @@ func (p *planner) dependency(ctx context.Context, field string, ref model.Compon
 	if err != nil {
 		return nil, p.of(id, err)
 	}
+	if found != nil && !p.s.sound(ctx, *found) {
+		found = nil
+	}
 	n := &planned{id: id, have: found}
 	if found == nil {
 		n, err = p.component(ctx, wish{identity: id, source: src, env: env, platforms: []string{platform}})

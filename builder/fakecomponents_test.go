@@ -172,14 +172,21 @@ func (v *memoryValues) DropWaits(_ context.Context, jobID string) ([]string, err
 	return out, nil
 }
 
-// memoryTarballs has every tarball but those that are gone.
+// memoryTarballs has every tarball but those that are gone, and finds some corrupt when it reads them.
 type memoryTarballs struct {
 	Tarballs
-	gone map[string]bool
+	gone, corrupt map[string]bool
 }
 
 func (m *memoryTarballs) Has(_ context.Context, t model.Tarball) (bool, error) {
 	return !m.gone[t.Digest], nil
+}
+
+func (m *memoryTarballs) Check(_ context.Context, t model.Tarball) error {
+	if m.corrupt[t.Digest] {
+		return model.Errorf(model.CodeArtifactCorrupt, "Damaged.")
+	}
+	return nil
 }
 
 func (r *memoryRegistry) PutComponent(_ context.Context, c model.Component) (model.Descriptor, error) {

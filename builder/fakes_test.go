@@ -154,7 +154,7 @@ type parts struct {
 func newParts(builds ...model.Build) *parts {
 	p := &parts{
 		store: newMemoryStore(builds...), queue: newMemoryQueue(), logs: newMemoryLogs(), inputs: newMemoryInputs(), registry: newMemoryRegistry(),
-		tarballs: &memoryTarballs{gone: map[string]bool{}}, hosts: newGitHosts(),
+		tarballs: &memoryTarballs{gone: map[string]bool{}, corrupt: map[string]bool{}}, hosts: newGitHosts(),
 	}
 	p.values = newMemoryValues(p.store)
 	p.Service = New(Config{

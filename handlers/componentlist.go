@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -85,8 +84,7 @@ func (s *Server) componentFilter(c *gin.Context) (f model.ComponentFilter, err e
 
 // filterArchitecture chooses by the name of an OS environment, or else by a platform.
 func (s *Server) filterArchitecture(f *model.ComponentFilter, q query) (err error) {
-	environments := s.cfg.Components.Environments()
-	for _, e := range environments {
+	for _, e := range s.cfg.Components.Environments() {
 		if e.Name != q["architecture"] {
 			continue
 		}
@@ -98,14 +96,5 @@ func (s *Server) filterArchitecture(f *model.ComponentFilter, q query) (err erro
 		return nil
 	}
 	f.Platform, err = s.platform(q, "architecture")
-	var e *model.Error
-	if errors.As(err, &e) && e.Code == model.CodePlatformUnsupported {
-		own := *e
-		own.Allowed = append([]string{}, e.Allowed...)
-		for _, environment := range environments {
-			own.Allowed = append(own.Allowed, environment.Name)
-		}
-		return &own
-	}
 	return err
 }

@@ -41,7 +41,9 @@ func TestAnAdoptedComponentIsPulled(t *testing.T) {
 		Address: host, PublicHost: host, Insecure: true, Server: noCredentials, Worker: func(string, time.Duration) (string, string) { return "", "" },
 		Tarball: store.open,
 		Adopt: func(ctx context.Context, repository string, tarball model.Tarball) (bool, error) {
-			return inside.Adopt(ctx, repository, tarball.Digest, tarball.Size, file)
+			return inside.Adopt(ctx, repository, tarball.Digest, tarball.Size, func(_ context.Context, path string) (bool, error) {
+				return true, os.Link(file, path)
+			})
 		},
 	})
 	require.NoError(t, err)

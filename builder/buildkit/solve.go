@@ -43,6 +43,7 @@ type Solve struct {
 	Platform      string
 	Dockerfile    []byte
 	ContextDir    string        // unpacked build context; empty means an empty one
+	WholeContext  bool          // a .dockerignore in ContextDir does not count
 	ContextDigest string        // names the context's bytes, so that equal ones are sent to the daemon once
 	Git           *model.Source // where ContextDir came from, for the provenance; nil when it was uploaded
 	Target        string
@@ -175,6 +176,11 @@ func readDescriptor(r map[string]string) (model.Descriptor, error) {
 func (s Solve) options(seen *sources) (client.SolveOpt, error) {
 	dockerfile := staticfs.NewFS()
 	dockerfile.Add("Dockerfile", &fstypes.Stat{Mode: 0o644, ModTime: contentTime(s.Dockerfile)}, s.Dockerfile)
+	if s.WholeContext {
+		// The frontend looks for a Dockerfile's own ignore file first. It must not be empty, or it does not count.
+		ignore := []byte("# Nothing is left out.\n")
+		dockerfile.Add("Dockerfile.dockerignore", &fstypes.Stat{Mode: 0o644, ModTime: contentTime(ignore)}, ignore)
+	}
 	mounts := map[string]fsutil.FS{"dockerfile": dockerfile, "context": staticfs.NewFS()}
 	if s.ContextDir != "" {
 		fs, err := fsutil.NewFS(s.ContextDir)

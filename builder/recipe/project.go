@@ -124,7 +124,7 @@ func (s *search) fromSteps(b *block) model.Recipe {
 		source: b.workdir, output: output, ready: true, steps: b.steps,
 	}
 	return b.common(model.Recipe{
-		Kind: model.RecipeHCL, File: b.file, Dockerfile: p.assemble(defaultLanguage, w), Target: stageOf(stageName, b.dependsOn),
+		Kind: model.RecipeHCL, File: b.file, Written: true, Dockerfile: p.assemble(defaultLanguage, w), Target: stageOf(stageName, b.dependsOn),
 		Reason: fmt.Sprintf("%s has a component block with %d steps.", b.file, len(b.steps)),
 	})
 }

@@ -123,7 +123,7 @@ func (s *search) fromKind(k kind, name string, b *block) model.Recipe {
 	w := k.write(p)
 	w.made = append(w.made, fmt.Sprintf("Cooper wrote this for %s, because there is a file %s.", k.what, name))
 	return b.complete(model.Recipe{
-		Kind: k.kind, File: name, Dockerfile: p.assemble(k.language, w), Target: stageOf(stageName, p.dependencies()),
+		Kind: k.kind, File: name, Written: true, Dockerfile: p.assemble(k.language, w), Target: stageOf(stageName, p.dependencies()),
 		Reason: fmt.Sprintf("%s shows %s; there is no Dockerfile and nothing before it in the list of recipes.", name, k.what),
 	})
 }

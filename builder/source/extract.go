@@ -46,13 +46,22 @@ func (b bare) extract(ctx context.Context, s model.Source, dir string, left *roo
 		pw.CloseWithError(err)
 		archived <- err
 	}()
+	counted, most := make(chan struct{}), left.files
+	go func() {
+		b.countFiles(ctx, s, most, cancel)
+		close(counted)
+	}()
 	x := &extraction{root: root, dir: dir, prefix: s.Subdir, room: left}
 	err = x.all(ctx, pr)
+	if cause := context.Cause(ctx); isCoded(cause) {
+		err = cause // there are too many files, or the time is up: what broke off with it does not matter
+	}
 	cancel(err) // stops git when the tree was refused
 	pr.CloseWithError(io.ErrClosedPipe)
 	if ended := <-archived; err == nil {
 		err = ended
 	}
+	<-counted
 	if failed, ok := asGitError(err); ok && failed.says("over limit") {
 		return tooLarge().Wrap(err)
 	}
@@ -131,7 +140,7 @@ func (x *extraction) entry(h *tar.Header, r io.Reader) error {
 	x.files--
 	x.bytes -= h.Size
 	if x.files < 0 {
-		return model.Errorf(model.CodeRepoTooManyFiles, "The repository has more files than this server fetches. Use a smaller one, or upload only what the build needs.")
+		return tooManyFiles()
 	}
 	if x.bytes < 0 {
 		return tooLarge()

@@ -80,6 +80,10 @@ func tooLarge() *model.Error {
 	return model.Errorf(model.CodeRepoTooLarge, "The repository is larger than this server fetches. Use a smaller one, or upload only what the build needs.")
 }
 
+func tooManyFiles() *model.Error {
+	return model.Errorf(model.CodeRepoTooManyFiles, "The repository has more files than this server fetches. Use a smaller one, or upload only what the build needs.")
+}
+
 func refNotFound(field, ref string) *model.Error {
 	switch {
 	case isDefault(ref):

@@ -126,8 +126,8 @@ func TestALibraryDependsOnAnother(t *testing.T) {
 	b.repository("square", "v1", squareFiles(map[string]string{"Makefile": squareMakefile}))
 	b.repository("cube", "v2", map[string]string{
 		".cooper/component.hcl": "component \"cube\" {\n  depends_on = [{ component = \"square\", tag = \"v1\", url = \"" + b.gitURL("square") + "\" }]\n}\n",
-		"Makefile": "install:\n\tmkdir -p $(DESTDIR)$(PREFIX)/bin\n\t$(CC) -static -o $(DESTDIR)$(PREFIX)/bin/cube cube.c -lsquare\n",
-		"cube.c":   "#include <stdio.h>\n#include <square.h>\nint main(void) { printf(\"%d\\n\", 3 * square(3)); return 0; }\n",
+		"Makefile":              "install:\n\tmkdir -p $(DESTDIR)$(PREFIX)/bin\n\t$(CC) -static -o $(DESTDIR)$(PREFIX)/bin/cube cube.c -lsquare\n",
+		"cube.c":                "#include <stdio.h>\n#include <square.h>\nint main(void) { printf(\"%d\\n\", 3 * square(3)); return 0; }\n",
 	})
 	arch := runtime.GOARCH
 	r := b.mustComponent("component", "cube", "tag", "v2", "url", b.gitURL("cube"), "architecture", arch)

@@ -277,7 +277,7 @@ func TestDependencies(t *testing.T) {
 	})
 	b.repository("top", "v1", map[string]string{
 		".cooper/component.hcl": "component {\n  dockerfile = \"Dockerfile\"\n  depends_on = [\"base@v1\", { component = \"middle\", tag = \"v1\", url = \"" + b.gitURL("middle") + "\" }]\n}\n",
-		"Dockerfile": "FROM scratch\nCOPY --from=base / /\nCOPY --from=middle /middle /\n",
+		"Dockerfile":            "FROM scratch\nCOPY --from=base / /\nCOPY --from=middle /middle /\n",
 	})
 	top := b.component("component", "top", "tag", "v1", "url", b.gitURL("top"))
 	if top.str("code") == "COMPONENT_NOT_FOUND" { // base is listed before middle, which knows where it comes from

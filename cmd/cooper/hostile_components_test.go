@@ -64,7 +64,9 @@ func (g *componentGauntlet) component(t *testing.T, pairs ...string) reply {
 		g.accepted[r.str("buildId")] = true
 		g.mu.Unlock()
 	}
-	g.discreet(t, r)
+	if !slices.Contains(pairs, "path") { // which has to tell one
+		g.discreet(t, r)
+	}
 	return r
 }
 
@@ -141,8 +143,7 @@ func TestHostileComponentURLs(t *testing.T) {
 		g.refuses(t, urlTrials("URL_HOST_DENIED", 403, urls...))
 	})
 	t.Run("B93", func(t *testing.T) {
-		g.refuses(t, urlTrials("URL_HOST_DENIED", 403, "https://10.0.0.1/r", "https://172.16.0.1/r", "https://192.168.0.1/r", "https://100.64.0.1/r", "https://[fe80::1]/r", "git@10.0.0.1:r"))
-		g.refuses(t, urlTrials("URL_INVALID", 422, "https://[fe80::1%25eth0]/r"))
+		g.refuses(t, urlTrials("URL_HOST_DENIED", 403, "https://10.0.0.1/r", "https://172.16.0.1/r", "https://192.168.0.1/r", "https://100.64.0.1/r", "https://[fe80::1]/r", "https://[fe80::1%25eth0]/r", "git@10.0.0.1:r"))
 	})
 	t.Run("B98", func(t *testing.T) {
 		g.refuses(t, urlTrials("URL_PORT_DENIED", 403, "https://140.82.121.3:25/r", "https://140.82.121.3:6379/r", "http://127.0.0.9:"+own+"/r"))

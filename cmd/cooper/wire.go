@@ -185,7 +185,7 @@ func (s *server) openBuilder(context.Context) error {
 	}
 	sources := buildSources{policy: policy, trusted: s.trustedRegistry}
 	s.service = builder.New(builder.Config{
-		Store: s.db, Values: s.db, Queue: s.queue, Logs: logStore{s.logs}, Inputs: s.inputs, Tarballs: s.tarballs, Registry: s.registry,
+		Store: s.db, Values: s.db, Queue: s.queue, Logs: logStore{s.logs}, Inputs: s.inputs, Tarballs: componentTarballs{s.tarballs}, Registry: s.registry,
 		ComponentImages: s.registry, Names: registry.Names{}, Recipes: recipes{}, OSEnvironments: s.environments,
 		Sources: sources, Git: gitSource{s.git}, Log: s.log.With("part", "builder"), Node: node, Room: s.room,
 		Limits: builder.Limits{

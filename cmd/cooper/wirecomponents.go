@@ -44,13 +44,23 @@ func (s *server) blob(ctx context.Context, t model.Tarball) (io.ReadCloser, erro
 	return s.tarballs.Blob(ctx, t)
 }
 
-// adopt links a tarball into the embedded registry, where both are on one disk.
+// adopt links a tarball into the embedded registry, when both are on one disk.
 func (s *server) adopt(ctx context.Context, repository string, t model.Tarball) (bool, error) {
-	path, ok := s.tarballs.Path(t)
-	if !ok || s.embedded == nil {
-		return false, nil
+	return s.embedded.Adopt(ctx, repository, t.Digest, t.Size, func(ctx context.Context, path string) (bool, error) {
+		return s.tarballs.Link(ctx, t, path)
+	})
+}
+
+// componentTarballs is the store of tarballs as the builder sees it.
+type componentTarballs struct{ *tarball.Store }
+
+// Check reads a tarball to its end when the store has not done so since it last changed.
+func (c componentTarballs) Check(ctx context.Context, t model.Tarball) error {
+	r, err := c.Blob(ctx, t)
+	if err != nil {
+		return err
 	}
-	return s.embedded.Adopt(ctx, repository, t.Digest, t.Size, path)
+	return r.Close()
 }
 
 // gitSource is git as the builder sees it.

@@ -64,6 +64,8 @@ type Recipe struct {
 	Target     string            `json:"target,omitempty"` // stage; empty for the last one
 	BuildArgs  map[string]string `json:"buildArgs,omitempty"`
 	DependsOn  []ComponentRef    `json:"dependsOn,omitempty"`
+	// Written says that Cooper wrote the Dockerfile: a .dockerignore of the tree, made for another one, does not count.
+	Written bool `json:"written,omitempty"`
 	// WithoutSubmodules says that the author wants none fetched; otherwise those of the tree are.
 	WithoutSubmodules bool `json:"withoutSubmodules,omitempty"`
 }

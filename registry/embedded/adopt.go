@@ -7,17 +7,19 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"syscall"
 
 	"github.com/opencontainers/go-digest"
 )
 
-// Adopt makes the file at path a blob of the repository without copying a byte: it gives the file a second name among the
-// registry's blobs. The caller vouches that the file hashes to digest, that it is on disk, and that nobody writes into it;
-// the registry does not either, and when it deletes the blob, the file stays. False, without an error, means that the file
-// system cannot do this for that file, and that the blob has to be pushed. Adopt is safe for concurrent use, also with
-// itself and with pushes of the same blob.
-func (r *Registry) Adopt(ctx context.Context, repository, blobDigest string, size int64, file string) (bool, error) {
+// Link gives a file that somebody else keeps the further name path. False, without an error, means that the file system
+// cannot do that; fs.ErrExist that the name is taken, and fs.ErrNotExist that its folder is gone.
+type Link func(ctx context.Context, path string) (ok bool, err error)
+
+// Adopt makes a file a blob of the repository without copying a byte: link gives it a second name among the registry's
+// blobs. The caller vouches that the file hashes to digest, that it is on disk, and that nobody writes into it; the
+// registry does not either, and when it deletes the blob, the file stays. False, without an error, means that the blob has
+// to be pushed. Adopt is safe for concurrent use, also with itself and with pushes of the same blob.
+func (r *Registry) Adopt(ctx context.Context, repository, blobDigest string, size int64, link Link) (bool, error) {
 	d, err := digest.Parse(blobDigest)
 	if err != nil || d.Algorithm() != digest.SHA256 {
 		return false, fmt.Errorf("adopt a blob: %q is no SHA-256 digest", blobDigest)
@@ -25,16 +27,15 @@ func (r *Registry) Adopt(ctx context.Context, repository, blobDigest string, siz
 	if len(repository) > maxName || !nameForm.MatchString(repository) {
 		return false, fmt.Errorf("adopt a blob: %q is no repository", repository)
 	}
-	if err := r.hasSize(file, size); err != nil {
-		return false, fmt.Errorf("adopt %s: %w", d, err)
-	}
 	blob := path.Join(layoutRoot, "blobs/sha256", d.Encoded()[:2], d.Encoded(), "data")
-	if err := r.driver.link(file, blob); cannotLink(err) {
-		return false, nil
-	} else if err != nil {
+	linked, err := r.driver.link(ctx, link, blob)
+	if err != nil {
 		return false, fmt.Errorf("adopt %s: %w", d, err)
 	}
-	if err := r.hasSize(r.driver.full(blob), size); err != nil { // one that was there before
+	if !linked {
+		return false, nil
+	}
+	if err := r.hasSize(r.driver.full(blob), size); err != nil { // one that was there before, or the caller was wrong
 		return false, fmt.Errorf("adopt %s: %w", d, err)
 	}
 	layer := path.Join(layoutRoot, "repositories", repository, "_layers/sha256", d.Encoded(), "link")
@@ -62,38 +63,30 @@ func (r *Registry) hasSize(file string, size int64) error {
 	return nil
 }
 
-// cannotLink reports whether another name for the file was refused for a reason that will last: another file system, one
-// without links, a file of somebody else's, or one that has too many names.
-func cannotLink(err error) bool {
-	for _, lasting := range []error{syscall.EXDEV, syscall.EPERM, syscall.EACCES, syscall.EMLINK, syscall.ENOTSUP, syscall.ENOSYS} {
-		if errors.Is(err, lasting) {
-			return true
-		}
-	}
-	return false
-}
-
 // linkTries is how often link makes a folder that a deletion takes away again before the file is in it.
 const linkTries = 10
 
-// link gives the file the driver path sub as well, durably. A file that is there already stays.
-func (d *durable) link(file, sub string) error {
+// link has a file given the driver path sub as well, durably. A file that is there already stays. False means that it
+// cannot be linked.
+func (d *durable) link(ctx context.Context, link Link, sub string) (bool, error) {
 	dir := path.Dir(sub)
 	for try := 1; ; try++ {
 		began := d.deletions()
-		err := os.MkdirAll(d.full(dir), 0o700)
+		ok, err := false, os.MkdirAll(d.full(dir), 0o700)
 		if err == nil {
-			err = os.Link(file, d.full(sub))
+			ok, err = link(ctx, d.full(sub))
 		}
 		switch {
+		case err == nil && !ok:
+			return false, nil
 		case err == nil || errors.Is(err, fs.ErrExist):
 			if err := syncDir(d.full(dir)); err != nil {
-				return err
+				return false, err
 			}
-			return d.settle(dir, began)
+			return true, d.settle(dir, began)
 		case errors.Is(err, fs.ErrNotExist) && try < linkTries:
 		default:
-			return fmt.Errorf("link a blob: %w", err)
+			return false, fmt.Errorf("link a blob: %w", err)
 		}
 	}
 }

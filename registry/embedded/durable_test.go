@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
@@ -87,16 +88,19 @@ func TestCollectedBlobLeavesTheAdoptedFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tarball")
 	require.NoError(t, os.WriteFile(file, []byte("content"), 0o600))
 	blob := "/docker/registry/v2/blobs/sha256/" + sum.Encoded()[:2] + "/" + sum.Encoded()
-	require.NoError(t, d.link(file, blob+"/data"))
+	link := func(_ context.Context, path string) (bool, error) { return true, os.Link(file, path) }
+	_, err := d.link(ctx, link, blob+"/data")
+	require.NoError(t, err)
 	require.True(t, d.isSettled(blob))
 	require.NoError(t, storage.NewVacuum(ctx, d).RemoveBlob(sum.String()))
-	_, err := d.Stat(ctx, blob)
+	_, err = d.Stat(ctx, blob)
 	require.ErrorAs(t, err, &storagedriver.PathNotFoundError{})
 	require.False(t, d.isSettled(blob))
 	kept, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, "content", string(kept))
-	require.NoError(t, d.link(file, blob+"/data"), "it can come back")
+	_, err = d.link(ctx, link, blob+"/data")
+	require.NoError(t, err, "it can come back")
 	text, err := d.GetContent(ctx, blob+"/data")
 	require.NoError(t, err)
 	require.Equal(t, "content", string(text))

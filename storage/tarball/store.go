@@ -173,18 +173,6 @@ func (s *Store) Has(ctx context.Context, t model.Tarball) (bool, error) {
 	return err == nil && o.size == t.Size, err
 }
 
-// Path returns the file that holds the tarball, for a hard link: nobody may write to it. ok is false when there is none
-// on this disk.
-func (s *Store) Path(t model.Tarball) (path string, ok bool) {
-	key, err := blobKey(t.Digest)
-	if err != nil || s.disk == nil {
-		return "", false
-	}
-	path = s.disk.path(key)
-	st, err := os.Stat(path)
-	return path, err == nil && st.Size() == t.Size
-}
-
 // Link makes path another name of the tarball's file, having checked the bytes if that was not done before. ok is false
 // where that cannot be: on S3, or when path is on another file system. A name that is taken is fs.ErrExist.
 func (s *Store) Link(ctx context.Context, t model.Tarball, path string) (ok bool, err error) {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	missRounds   = 7
+	missRounds   = 5
 	changeRounds = 9
 	joinedRounds = 3
 	askers       = 100

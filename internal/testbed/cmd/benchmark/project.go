@@ -7,7 +7,7 @@ import (
 
 const (
 	cFiles     = 60
-	cFunctions = 40 // in each file
+	cFunctions = 20 // in each file
 )
 
 // cMakefile builds a library and a program, as small projects in C do.
