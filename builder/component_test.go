@@ -174,7 +174,7 @@ func TestDependenciesAreBuiltFirst(t *testing.T) {
 	require.Equal(t, []string{zlib.ID, png.ID, app.Build.ID}, p.queue.publishedBuilds())
 	names, used, err := p.contexts(t.Context(), *app.Build, arm)
 	require.NoError(t, err)
-	require.Equal(t, "registry/components/zlib@", names["zlib"])
+	require.Equal(t, "registry/components/zlib@sha256:manifest-of-sha256:of-"+zlib.Jobs[0].ID, names["zlib"])
 	require.Len(t, used, 2)
 	require.Equal(t, "sha256:of-"+png.Jobs[0].ID, used[0].Digest)
 }

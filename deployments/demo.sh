@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What Cooper does, shown on a service of its own: a Dockerfile goes in over HTTP, an image for two architectures comes
-# out. Run it with `make demo`, which sets up and builds first. Nothing is left behind.
+# out; a component of a git repository is asked for, and is built because it is not there. Run it with `make demo`, which sets up and builds first. Nothing is left behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,6 +8,8 @@ for setting in "${!COOPER_@}"; do unset "$setting"; done
 platforms=linux/amd64,linux/arm64
 work=$(mktemp -d "${TMPDIR:-/tmp}/cooper-demo.XXXXXX")
 server=
+git_server=
+repositories=
 step=0
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then sudo=(sudo -E); fi
@@ -22,6 +24,10 @@ clean_up() {
   if [ -n "$server" ]; then
     "${sudo[@]}" kill "$server" 2>/dev/null || true
     wait "$server" 2>/dev/null || true
+  fi
+  if [ -n "$git_server" ]; then
+    kill "$git_server" 2>/dev/null || true
+    wait "$git_server" 2>/dev/null || true
   fi
   if [ "$status" -ne 0 ] && [ "$status" -lt 128 ] && [ -f "$work/server.log" ]; then
     printf 'demo: failed; the last lines of the server'\''s log:\n' >&2
@@ -57,7 +63,7 @@ start_server() {
   # Started in a folder without a .env, so that only these settings count.
   local cooper=$PWD/bin/cooper
   (cd "$work" && exec "${sudo[@]}" env "COOPER_LISTEN=$address" "COOPER_PUBLIC_URL=http://$address" \
-    "COOPER_DATA_DIR=$work/data" "$cooper" serve) >"$work/server.log" 2>&1 &
+    "COOPER_SOURCE_ALLOW=${repositories#http://}" "COOPER_DATA_DIR=$work/data" "$cooper" serve) >"$work/server.log" 2>&1 &
   server=$!
   for _ in $(seq 240); do
     if curl -fsS -m 2 -o /dev/null "http://$address/readyz" 2>/dev/null; then break; fi
@@ -129,13 +135,74 @@ pull_back() {
     -digest "$digest" -show /srv/hello/built-on "$image" | show
 }
 
+# serve_git makes a repository of a small component and serves it, on this machine alone.
+serve_git() {
+  local source=$work/greet
+  mkdir -p "$source/.cooper" "$work/git"
+  cat >"$source/.cooper/component.hcl" <<'HCL'
+component "greet" {
+  image = "busybox"
+  step "make the program" {
+    run = "mkdir -p /out/bin /out/share && cp greet.sh /out/bin/greet && chmod +x /out/bin/greet && uname -m >/out/share/built-on"
+  }
+  output = "/out"
+}
+HCL
+  printf '#!/bin/sh\necho "hello from a component"\n' >"$source/greet.sh"
+  (
+    cd "$source"
+    export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
+    git init -q -b main
+    git add .
+    git -c user.name=demo -c user.email=demo@example.com commit -q -m "A greeting"
+    git tag v1.0
+    git clone -q --bare . "$work/git/greet.git"
+  )
+  bin/demo-gitserver "$work/git" >"$work/git.url" 2>"$work/git.log" &
+  git_server=$!
+  for _ in $(seq 40); do
+    if [ -s "$work/git.url" ]; then break; fi
+    kill -0 "$git_server" 2>/dev/null || fail "the git server ended: $(cat "$work/git.log")"
+    sleep 0.25
+  done
+  repositories=$(head -n 1 "$work/git.url")
+}
+
+get_component() {
+  local query="component=greet&tag=v1.0&architecture=arm64&url=$repositories/greet.git"
+  title "GET /api/v1/component: greet at v1.0 for arm64, which nobody has built yet"
+  show <"$work/greet/.cooper/component.hcl"
+  api -H 'Prefer: wait=300' "http://$address/api/v1/component?$query" >"$work/component" ||
+    fail "GET was answered with: $(cat "$work/component")"
+  echo "The answer, once it was built:" | show
+  show <"$work/component"
+  echo
+}
+
+unpack_component() {
+  title "cooper component get: the tarball, checked against its digest and unpacked"
+  COOPER_URL=http://$address COOPER_API_KEY=$(cat "$work/key") \
+    bin/cooper component get greet@v1.0 --architecture arm64 -o "$work/unpacked" 2>&1 | show
+  "$work/unpacked/bin/greet" | show
+  sed 's/^/built on /' "$work/unpacked/share/built-on" | show
+  local file
+  file=$(cd "$work" && api -OJ -w '%{filename_effective}' "http://$address/api/v1/component?component=greet&tag=v1.0&architecture=arm64&format=tar.gz")
+  [ "sha256:$(sha256sum <"$work/$file" | cut -d' ' -f1)" = "$(field digest <"$work/component")" ] ||
+    fail "the tarball does not hash to the digest of the answer"
+  echo "$file hashes to the digest of the answer" | show
+}
+
 go build -o bin/demo-pushbase ./internal/testbed/cmd/pushbase
 go build -o bin/demo-verifyimage ./internal/testbed/cmd/verifyimage
+go build -o bin/demo-gitserver ./internal/testbed/cmd/gitserver
 address=127.0.0.1:$(free_port)
+serve_git
 start_server
 push_base
 post
 follow
 get_image
 pull_back
+get_component
+unpack_component
 title "Done. The service stops now, and its data directory goes"

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -43,6 +45,16 @@ func TestExport(t *testing.T) {
 		s := b.solve("FROM scratch\nCOPY <<E /f\nE\n")
 		s.BuildArgs = map[string]string{"BUILDKIT_MULTI_PLATFORM": "1"}
 		require.Equal(t, []string{"f"}, namesOf(b.export(t, s)))
+	})
+	t.Run("an ignore file counts unless it must not", func(t *testing.T) {
+		s := b.solve("FROM scratch\nCOPY . /\n")
+		s.ContextDir, s.ContextDigest = t.TempDir(), ""
+		for name, text := range map[string]string{".dockerignore": "*.c\n", "a.c": "", "b.h": ""} {
+			require.NoError(t, os.WriteFile(filepath.Join(s.ContextDir, name), []byte(text), 0o600))
+		}
+		require.Equal(t, []string{".dockerignore", "b.h"}, namesOf(b.export(t, s)))
+		s.WholeContext = true
+		require.Equal(t, []string{".dockerignore", "a.c", "b.h"}, namesOf(b.export(t, s)))
 	})
 	t.Run("a large file", func(t *testing.T) { exportedLargeFile(t, b) })
 	t.Run("log", func(t *testing.T) { exportedLog(t, b) })

@@ -24,7 +24,6 @@ import (
 	"github.com/moby/buildkit/util/staticfs"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/tonistiigi/fsutil"
-	fstypes "github.com/tonistiigi/fsutil/types"
 
 	"cooper/internal/model"
 )
@@ -174,14 +173,7 @@ func readDescriptor(r map[string]string) (model.Descriptor, error) {
 
 // options are those of every solve of s; what it fetches is noted in seen.
 func (s Solve) options(seen *sources) (client.SolveOpt, error) {
-	dockerfile := staticfs.NewFS()
-	dockerfile.Add("Dockerfile", &fstypes.Stat{Mode: 0o644, ModTime: contentTime(s.Dockerfile)}, s.Dockerfile)
-	if s.WholeContext {
-		// The frontend looks for a Dockerfile's own ignore file first. It must not be empty, or it does not count.
-		ignore := []byte("# Nothing is left out.\n")
-		dockerfile.Add("Dockerfile.dockerignore", &fstypes.Stat{Mode: 0o644, ModTime: contentTime(ignore)}, ignore)
-	}
-	mounts := map[string]fsutil.FS{"dockerfile": dockerfile, "context": staticfs.NewFS()}
+	mounts := map[string]fsutil.FS{"dockerfile": s.dockerfileFS(), "context": staticfs.NewFS()}
 	if s.ContextDir != "" {
 		fs, err := fsutil.NewFS(s.ContextDir)
 		if err != nil {

@@ -67,13 +67,18 @@ func (b *componentBed) takes(t *testing.T, digest string, pairs ...string) {
 	}
 }
 
-// doors holds that all doors give the component as it was.
-func (b *componentBed) doors(t *testing.T, name, digest string) {
+// served holds that the registry gives the component as it was.
+func (b *componentBed) served(t *testing.T, name, digest string) {
 	t.Helper()
-	s := b.in(t)
-	blob := s.get("/v2/components/" + name + "/blobs/" + digest)
+	blob := b.in(t).get("/v2/components/" + name + "/blobs/" + digest)
 	require.Equal(t, http.StatusOK, blob.status, "%s", blob.raw)
 	require.Equal(t, digest, digestOf(blob.raw), "the registry serves other bytes")
+}
+
+// used holds that a build that is given the component has it as it was.
+func (b *componentBed) used(t *testing.T, name string) {
+	t.Helper()
+	s := b.in(t)
 	r := s.mustBuild("FROM scratch\nCOPY --from="+name+" /share /share\n", "component", "user-of-"+name, "components", name+"@v1", "noCache", "true")
 	_, read := s.imageOf(r.str("imageName"), "amd64")
 	require.Equal(t, name+"\n", read("share/greet"))
@@ -89,11 +94,19 @@ func TestDamagedTarballs(t *testing.T) {
 			digest := b.mustComponent("component", name, "tag", "v1", "url", b.gitURL(name)).str("digest")
 			damage(t, b.blobFile(digest))
 			b.takes(t, digest, "component", name, "tag", "v1", "format", "tar.gz")
-			b.doors(t, name, digest)
+			b.served(t, name, digest)
+			b.used(t, name)
 			neighbour := b.component("component", name, "tag", "v1")
 			require.Equal(t, digest, neighbour.str("digest"), "the same inputs give the same digest")
 		})
 	}
+	t.Run("flipped, and built with", func(t *testing.T) {
+		b.repository("part", "v1", greetFiles("part"))
+		digest := b.mustComponent("component", "part", "tag", "v1", "url", b.gitURL("part")).str("digest")
+		flip(t, b.blobFile(digest))
+		b.used(t, "part")
+		b.served(t, "part", digest)
+	})
 	t.Run("swapped", func(t *testing.T) {
 		digests := map[string]string{}
 		for _, name := range []string{"left", "right"} {
@@ -106,7 +119,8 @@ func TestDamagedTarballs(t *testing.T) {
 		require.NoError(t, os.Rename(left+".away", right))
 		for name, digest := range digests {
 			b.takes(t, digest, "component", name, "tag", "v1", "format", "tar.gz")
-			b.doors(t, name, digest)
+			b.served(t, name, digest)
+			b.used(t, name)
 		}
 	})
 	t.Run("what a tree grows from", func(t *testing.T) {
@@ -169,11 +183,12 @@ func TestAComponentThatTheRegistryLost(t *testing.T) {
 			digest := b.mustComponent(pairs...).str("digest")
 			damage(t, digest)
 			b.takes(t, digest, append(pairs, "format", "tar.gz")...)
-			b.doors(t, name, digest)
+			b.used(t, name)
+			b.served(t, name, digest)
 
 			damage(t, digest)
 			b.mustComponent(append(pairs, "retry", "1")...)
-			b.doors(t, name, digest)
+			b.served(t, name, digest)
 		})
 	}
 }

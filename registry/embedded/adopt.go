@@ -2,11 +2,13 @@ package embedded
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -66,8 +68,8 @@ func (r *Registry) hasSize(file string, size int64) error {
 // linkTries is how often link makes a folder that a deletion takes away again before the file is in it.
 const linkTries = 10
 
-// link has a file given the driver path sub as well, durably. A file that is there already stays. False means that it
-// cannot be linked.
+// link has a file given the driver path sub as well, durably. Another file that is there already is replaced: the caller
+// knows what is in his, and of that one nobody does. False means that it cannot be linked.
 func (d *durable) link(ctx context.Context, link Link, sub string) (bool, error) {
 	dir := path.Dir(sub)
 	for try := 1; ; try++ {
@@ -76,10 +78,13 @@ func (d *durable) link(ctx context.Context, link Link, sub string) (bool, error)
 		if err == nil {
 			ok, err = link(ctx, d.full(sub))
 		}
+		if errors.Is(err, fs.ErrExist) {
+			ok, err = d.replace(ctx, link, sub)
+		}
 		switch {
 		case err == nil && !ok:
 			return false, nil
-		case err == nil || errors.Is(err, fs.ErrExist):
+		case err == nil:
 			if err := syncDir(d.full(dir)); err != nil {
 				return false, err
 			}
@@ -89,4 +94,22 @@ func (d *durable) link(ctx context.Context, link Link, sub string) (bool, error)
 			return false, fmt.Errorf("link a blob: %w", err)
 		}
 	}
+}
+
+// replace puts the linked file in the place of one at sub, in one step, unless they are the same.
+func (d *durable) replace(ctx context.Context, link Link, sub string) (bool, error) {
+	aside := filepath.Join(d.root, adopting, rand.Text())
+	ok, err := link(ctx, aside)
+	if err != nil || !ok {
+		return ok, err
+	}
+	defer func() { _ = os.Remove(aside) }() // finds nothing once it was moved
+	mine, err := os.Lstat(aside)
+	if err != nil {
+		return false, err
+	}
+	if theirs, err := os.Lstat(d.full(sub)); err == nil && os.SameFile(mine, theirs) {
+		return true, nil
+	}
+	return true, os.Rename(aside, d.full(sub))
 }

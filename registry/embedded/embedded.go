@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
@@ -44,6 +45,9 @@ type Registry struct {
 	app    *handlers.App
 	cfg    Config
 	driver *durable // for what is put into the store past distribution
+
+	endCleaning context.CancelFunc
+	cleaning    sync.WaitGroup
 }
 
 // New opens the registry in c.Root.
@@ -58,12 +62,17 @@ func New(c Config) (_ *Registry, err error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, fmt.Errorf("embedded registry: make its folder: %w", err)
 	}
-	if c.HTTPSecret == "" {
+	inherited := c.HTTPSecret != ""
+	if !inherited {
 		c.HTTPSecret = rand.Text() + rand.Text()
 	}
 	driver, err := newDurable(root)
 	if err != nil {
 		return nil, fmt.Errorf("embedded registry: %w", err)
+	}
+	before, err := driver.clean()
+	if err != nil {
+		return nil, fmt.Errorf("embedded registry: remove what broke off: %w", err)
 	}
 	r := &Registry{cfg: c, driver: driver}
 	routeLog(c.Log)
@@ -76,6 +85,11 @@ func New(c Config) (_ *Registry, err error) {
 		}
 	}()
 	r.app = handlers.NewApp(context.Background(), r.configuration(root))
+	ctx, cancel := context.WithCancel(context.Background())
+	r.endCleaning = cancel
+	if !inherited {
+		r.cleaning.Go(func() { r.dropUploads(ctx, before) })
+	}
 	return r, nil
 }
 
@@ -104,6 +118,8 @@ func (r *Registry) Handler() http.Handler { return http.HandlerFunc(r.serve) }
 
 // Close ends the registry's background work. Requests under way are not waited for: shut the HTTP server down first.
 func (r *Registry) Close() error {
+	r.endCleaning()
+	r.cleaning.Wait()
 	if err := r.app.Shutdown(); err != nil {
 		return fmt.Errorf("close embedded registry: %w", err)
 	}
