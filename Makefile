@@ -34,7 +34,7 @@ setup-demo: ## setup, and what the demo needs: curl and a base image
 	@$(SETUP) demo
 	@$(MAKE) build
 
-setup-test: ## setup-demo, and what the tests need: a browser, a Docker Engine, skopeo, a Debian base image
+setup-test: ## setup-demo, and what the tests need: a browser, a Docker Engine, servers to test against, base images with compilers
 	@$(SETUP) test
 	@$(MAKE) build $(BIN)/buildctl
 
@@ -58,7 +58,7 @@ $(BIN)/golangci-lint: FORCE
 run: setup ## setup, then the service in the foreground; settings come from COOPER_* and .env
 	$(AS_ROOT) $(BIN)/cooper serve
 
-demo: setup-demo ## build a real image for two platforms on a service of its own, and pull it back
+demo: setup-demo ## build a real image for two platforms and a component on a service of its own, and pull both back
 	@deployments/demo.sh
 
 test: setup-test ## setup-test, then every test

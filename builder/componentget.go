@@ -215,18 +215,18 @@ func (s *Service) Components(ctx context.Context, f model.ComponentFilter) ([]mo
 
 // Recipe tells how a repository would be built.
 func (s *Service) Recipe(ctx context.Context, q model.ComponentQuery) (model.RecipeReport, error) {
-	if q.Component == "" {
-		q.Component = "component" // a recipe need not know it
+	if q.URL == "" && q.Component == "" {
+		return model.RecipeReport{}, model.FieldErrorf(model.CodeFieldRequired, "url", "Say which repository's recipe is wanted: ?url=https://….")
 	}
-	id, err := s.identify(q.Component, q.Tag, q.Architecture)
+	id, err := s.identify(orElse(q.Component, "component"), q.Tag, q.Architecture) // a recipe need not know its name
 	if err != nil {
 		return model.RecipeReport{}, err
 	}
-	if q.URL == "" {
-		return model.RecipeReport{}, model.FieldErrorf(model.CodeFieldRequired, "url", "Say which repository's recipe is wanted: ?url=https://….")
-	}
 	want := place{identity: id, url: q.URL, subdir: q.Subdir, field: "url"}
 	src, err := s.parseSource(want)
+	if err == nil && src.URL == "" {
+		src, err = s.rememberedSource(ctx, want)
+	}
 	if err != nil {
 		return model.RecipeReport{}, err
 	}

@@ -175,11 +175,18 @@ func TestHostileComponentServers(t *testing.T) {
 		"denied": to(302, "http://"+trap.addr+"/r.git/info/refs?service=git-upload-pack"),
 		"file":   to(302, "file:///etc/passwd"),
 		"page":   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
-		"login":  func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("WWW-Authenticate", "Basic"); w.WriteHeader(401) },
+		"login": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", "Basic")
+			w.WriteHeader(401)
+		},
 		"absent": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
 		"never":  func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"chain":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/chain/x"+r.URL.RequestURI(), http.StatusFound) },
-		"old":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, strings.Replace(r.URL.RequestURI(), "/old/", "/r.git/", 1), http.StatusMovedPermanently) },
+		"chain": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/chain/x"+r.URL.RequestURI(), http.StatusFound)
+		},
+		"old": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, strings.Replace(r.URL.RequestURI(), "/old/", "/r.git/", 1), http.StatusMovedPermanently)
+		},
 	}
 	for name, f := range answers {
 		mux.Handle("/"+name+"/", f)
@@ -198,7 +205,9 @@ func TestHostileComponentServers(t *testing.T) {
 	require.NoError(t, err)
 	forward.Store(httputil.NewSingleHostReverseProxy(backend))
 	never := make(chan reply, 1)
-	go func() { never <- g.in(t).get(componentPath + query("component", "hostile", "tag", "v1", "url", web.URL+"/never")) }()
+	go func() {
+		never <- g.in(t).get(componentPath + query("component", "hostile", "tag", "v1", "url", web.URL+"/never"))
+	}()
 	for _, row := range []struct {
 		name, url, code string
 		status          int
@@ -247,7 +256,9 @@ func TestHostileComponentRefs(t *testing.T) {
 	require.NoError(t, r.Publish(t.Context()))
 	_, err = g.bed.git.Repository(t.Context(), "empty")
 	require.NoError(t, err)
-	at := func(tag, where string) map[string]string { return map[string]string{"tag": tag, "url": g.bed.gitURL(where)} }
+	at := func(tag, where string) map[string]string {
+		return map[string]string{"tag": tag, "url": g.bed.gitURL(where)}
+	}
 
 	var illegal []trial
 	for _, tag := range []string{
