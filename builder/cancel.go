@@ -38,7 +38,7 @@ func (s *Service) stop(ctx context.Context, buildID string) error {
 	if err != nil {
 		return err
 	}
-	s.ended(b)
+	s.ended(ctx, b)
 	s.storeLogsSoon()
 	for _, j := range b.Jobs {
 		if j.Status != model.StatusRunning {

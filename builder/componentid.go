@@ -103,7 +103,7 @@ func (s *Service) Environments() []model.Environment {
 // componentArchitectures reads the architectures of a request to build a component: platforms, or one environment. The
 // recipe's Dockerfile depends on the environment, and a build has one Dockerfile.
 func (s *Service) componentArchitectures(list []string) (model.Environment, []string, error) {
-	if len(list) == 1 {
+	if len(list) == 1 && list[0] != "" { // an empty one is a mistake, where none means the server's own
 		env, platform, err := s.architecture(list[0])
 		return env, []string{platform}, err
 	}

@@ -290,7 +290,7 @@ func (p *parts) succeedNow(t *testing.T, buildID string) {
 			t.Fatal(err)
 		}
 	}
-	p.background.Wait()
+	p.goOn(t)
 }
 
 // failNow ends every job of a build as failed.
@@ -307,5 +307,14 @@ func (p *parts) failNow(t *testing.T, buildID string, code model.Code) {
 			t.Fatal(err)
 		}
 	}
+	p.goOn(t)
+}
+
+// goOn does what the loops would.
+func (p *parts) goOn(t *testing.T) {
+	t.Helper()
 	p.background.Wait()
+	if err := p.sweepWaits(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -99,23 +99,19 @@ func (s *Service) end(ctx context.Context, o model.Outcome, img *model.Image) er
 	if job, ok := jobOf(b, o.JobID); ok {
 		s.metrics.finished(job)
 	}
-	s.ended(b)
+	s.ended(ctx, b)
 	s.storeLogsSoon()
 	return nil
 }
 
 // ended lets go of a build's inputs once it is over, and wakes those who wait for it.
-func (s *Service) ended(b model.Build) {
+func (s *Service) ended(ctx context.Context, b model.Build) {
 	s.watch.tell(b.ID)
 	if !b.Status.Terminal() {
 		return
 	}
-	if hasWaits(b) {
-		s.background.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), publishWithin)
-			defer cancel()
-			s.dropWaits(ctx, b)
-		})
+	s.dropWaits(ctx, b)
+	if b.Kind == model.KindComponent { // somebody may wait for it
 		s.endWaitsSoon()
 	}
 	s.secrets.forget(b.ID)

@@ -81,6 +81,8 @@ type Service struct {
 	asking   singleflight.Group
 	// kickLogs asks for logs to be stored now.
 	kickLogs chan struct{}
+	// kickWaits asks for jobs to be looked for whose dependencies have ended.
+	kickWaits chan struct{}
 	// background is for work that outlives the request that began it.
 	background sync.WaitGroup
 }
@@ -91,7 +93,7 @@ func New(c Config) *Service {
 	_, _ = rand.Read(key) // crypto/rand never fails
 	s := &Service{
 		Config: c, watch: newWatch(), workers: newWorkers(time.Now(), c.Node), secrets: newSecretBox(key), tags: newKeyedLock(),
-		pauses: newPauses(), refusals: newMemo(), kickLogs: make(chan struct{}, 1),
+		pauses: newPauses(), refusals: newMemo(), kickLogs: make(chan struct{}, 1), kickWaits: make(chan struct{}, 1),
 	}
 	s.metrics = newMetrics(s)
 	return s
@@ -117,6 +119,7 @@ func (s *Service) Run(ctx context.Context) error {
 	start("heartbeats", func(ctx context.Context) error { return s.Queue.Heartbeats(ctx, s.workers.heard) })
 	start("outcomes", func(ctx context.Context) error { return s.Queue.Outcomes(ctx, s.finish) })
 	start("sweep", s.sweepLoop)
+	start("waits", s.waitLoop)
 	start("logs", s.logLoop)
 	<-ctx.Done()
 	wg.Wait()

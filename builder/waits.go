@@ -8,15 +8,26 @@ import (
 	"cooper/internal/model"
 )
 
-// endWaitsSoon looks, without making the caller wait, for jobs whose dependencies have ended.
+// endWaitsSoon asks for jobs to be looked for whose dependencies have ended.
 func (s *Service) endWaitsSoon() {
-	s.background.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), publishWithin)
-		defer cancel()
-		if err := s.sweepWaits(ctx); err != nil {
+	select {
+	case s.kickWaits <- struct{}{}:
+	default:
+	}
+}
+
+// waitLoop lets jobs go on as soon as what they wait for has ended. What it cannot do now, the sweep does.
+func (s *Service) waitLoop(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.kickWaits:
+		}
+		if err := s.sweepWaits(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Warn("cannot look for jobs whose dependencies have ended; the sweep tries again", "error", err)
 		}
-	})
+	}
 }
 
 // sweepWaits lets jobs go on that waited for builds that have ended: into the queue when they have all that they need,
@@ -104,14 +115,4 @@ func (s *Service) leave(ctx context.Context, buildID string) {
 	if err != nil && model.CodeOf(err) != model.CodeBuildAlreadyFinished {
 		s.Log.Warn("cannot leave a build; it runs to its end", "build", buildID, "error", err)
 	}
-}
-
-// hasWaits reports whether a build waits for others, or others may wait for it.
-func hasWaits(b model.Build) bool {
-	for _, j := range b.Jobs {
-		if len(j.WaitsFor) > 0 {
-			return true
-		}
-	}
-	return b.Kind == model.KindComponent
 }

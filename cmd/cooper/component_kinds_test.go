@@ -41,21 +41,21 @@ install: all
 `
 
 // pushToolchains puts bases with compilers where the default environment looks for them.
-func (b *componentBed) pushToolchains() {
+func (b *componentBed) pushToolchains(key string) {
 	b.tester.Helper()
 	ctx := b.tester.Context()
 	toolchain, err := testbed.Toolchain(ctx)
 	require.NoError(b.tester, err)
-	require.NoError(b.tester, testbed.Push(ctx, b.host+"/mirror/docker.io/library/gcc:14-bookworm", toolchain, "admin", testKey))
+	require.NoError(b.tester, testbed.Push(ctx, b.host+"/mirror/docker.io/library/gcc:14-bookworm", toolchain, "admin", key))
 	golang, err := testbed.Golang(ctx)
 	require.NoError(b.tester, err)
-	require.NoError(b.tester, testbed.Push(ctx, b.host+"/mirror/docker.io/library/golang:1.26-bookworm", golang, "admin", testKey))
+	require.NoError(b.tester, testbed.Push(ctx, b.host+"/mirror/docker.io/library/golang:1.26-bookworm", golang, "admin", key))
 }
 
 // Repositories of each kind build for two platforms as they are, and what they hold runs.
 func TestKindsOfRepositories(t *testing.T) {
 	b := startComponents(t, nil)
-	b.pushToolchains()
+	b.pushToolchains(testKey)
 	for name, test := range map[string]struct {
 		files   map[string]string
 		recipe  string
@@ -122,7 +122,7 @@ func requireMachine(t *testing.T, file, arch string) {
 // A library is built first, for the platform at hand, and found under /deps by the one that needs it.
 func TestALibraryDependsOnAnother(t *testing.T) {
 	b := startComponents(t, nil)
-	b.pushToolchains()
+	b.pushToolchains(testKey)
 	b.repository("square", "v1", squareFiles(map[string]string{"Makefile": squareMakefile}))
 	b.repository("cube", "v2", map[string]string{
 		".cooper/component.hcl": "component \"cube\" {\n  depends_on = [{ component = \"square\", tag = \"v1\", url = \"" + b.gitURL("square") + "\" }]\n}\n",

@@ -119,7 +119,7 @@ func TestFourDoorsOneDigest(t *testing.T) {
 		half(t, b, digest, r.raw)
 	})
 	t.Run("path", func(t *testing.T) { pathCopies(t, b) })
-	t.Run("OCI image", func(t *testing.T) { skopeoCopies(t, b, want.str("imageName"), digest) })
+	t.Run("OCI image", func(t *testing.T) { skopeoCopies(t, want.str("imageName"), digest) })
 	t.Run("Docker Engine", func(t *testing.T) { dockerTakes(t, b, want.str("imageName")) })
 	t.Run("COPY --from in anybody's Dockerfile", func(t *testing.T) {
 		r := b.mustBuild("FROM scratch\nCOPY --from="+want.str("imageName")+" / /usr/local\n", "component", "anybody")
@@ -138,7 +138,7 @@ func TestFourDoorsOneDigest(t *testing.T) {
 func half(t *testing.T, b *componentBed, digest string, whole []byte) {
 	file := filepath.Join(t.TempDir(), "greet.tar.gz")
 	require.NoError(t, os.WriteFile(file, whole[:len(whole)/2], 0o600))
-	mustOutside(t, nil, "curl", "-sSf", "-C", "-", "-H", "X-API-Key: "+testKey, "-o", file,
+	mustOutside(t, nil, "curl", "-sSfL", "-C", "-", "-H", "X-API-Key: "+testKey, "-o", file,
 		b.url+"/api/v1/component?"+query("component", "greet", "tag", "v1.0", "format", "tar.gz"))
 	got, err := os.ReadFile(file)
 	require.NoError(t, err)
@@ -157,7 +157,7 @@ func pathCopies(t *testing.T, b *componentBed) {
 	require.Equal(t, r.str("component"), again.str("component"), "it is unpacked once")
 }
 
-func skopeoCopies(t *testing.T, b *componentBed, image, digest string) {
+func skopeoCopies(t *testing.T, image, digest string) {
 	dir := filepath.Join(t.TempDir(), "oci")
 	mustOutside(t, nil, "skopeo", "copy", "-q", "--src-tls-verify=false", "--src-creds", "x:"+testKey, "docker://"+image, "dir:"+dir)
 	raw, err := os.ReadFile(filepath.Join(dir, strings.TrimPrefix(digest, "sha256:")))

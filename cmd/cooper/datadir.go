@@ -34,7 +34,7 @@ func makeDataDir(dir string) error {
 		}
 	}
 	// SQLite gives the files that it makes beside the database the mode of the database, and would make that for all.
-	f, err := os.OpenFile(filepath.Join(dir, "cooper.db"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // a file of ours
+	f, err := os.OpenFile(filepath.Join(dir, "cooper.db"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("make the database's file: %w", err)
 	}

@@ -62,6 +62,7 @@ emulator() { emulation_registered || [ -f "/usr/lib/binfmt.d/qemu-$(emulated).co
 find_missing() {
   need runc has runc
   need git has git
+  need openssh-client has ssh
   need containernetworking-plugins network_plugins
   need iptables has iptables
   need nftables has nft

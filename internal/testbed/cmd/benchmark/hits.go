@@ -108,7 +108,7 @@ func (d downloads) digest(url string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// rounds is how often each side takes its turn.
+// hitRounds is how often each side takes its turn.
 const hitRounds = 7
 
 // load is what one side did in its turns.
