@@ -52,16 +52,27 @@ func (b *componentBed) pushToolchains(key string) {
 	require.NoError(b.tester, testbed.Push(ctx, b.host+"/mirror/docker.io/library/golang:1.26-bookworm", golang, "admin", key))
 }
 
+// kindOfRepository is a repository to build as it is.
+type kindOfRepository struct {
+	files   map[string]string
+	recipe  string // that is to be found
+	program string // that prints 49
+	library bool   // it installs libsquare.a and square.h as well
+	native  bool   // not emulated, which is slow with a build tool that is not made of machine code
+}
+
+func (k kindOfRepository) architectures() []string {
+	if k.native {
+		return []string{runtime.GOARCH}
+	}
+	return testbed.Architectures()
+}
+
 // Repositories of each kind build for two platforms as they are, and what they hold runs.
 func TestKindsOfRepositories(t *testing.T) {
 	b := startComponents(t, nil)
 	b.pushToolchains(testKey)
-	for name, test := range map[string]struct {
-		files   map[string]string
-		recipe  string
-		program string
-		library bool
-	}{
+	kinds := map[string]kindOfRepository{
 		"plain-configure": {
 			files: squareFiles(map[string]string{
 				"configure": "#!/bin/sh\nprefix=/usr\nfor a; do case $a in --prefix=*) prefix=${a#--prefix=};; *) echo \"unknown option $a\" >&2; exit 1;; esac; done\n" +
@@ -81,7 +92,7 @@ func TestKindsOfRepositories(t *testing.T) {
 			files: squareFiles(map[string]string{
 				"meson.build": "project('square', 'c')\nlib = static_library('square', 'square.c', install: true)\n" +
 					"executable('square', 'main.c', link_with: lib, link_args: ['-static'], install: true)\ninstall_headers('square.h')\n",
-			}), recipe: "meson", program: "bin/square", library: true,
+			}), recipe: "meson", program: "bin/square", library: true, native: true,
 		},
 		"go": {
 			files: map[string]string{
@@ -89,22 +100,28 @@ func TestKindsOfRepositories(t *testing.T) {
 				"cmd/square/main.go": "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(7 * 7) }\n",
 			}, recipe: "go", program: "bin/square",
 		},
-	} {
+	}
+	for name, kind := range kinds { // all at once, so that no core idles
+		b.repository(name, "v1", kind.files)
+		for _, arch := range kind.architectures() {
+			b.ask("", "component", name, "tag", "v1", "url", b.gitURL(name), "architecture", arch)
+		}
+	}
+	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			b := &componentBed{testServer: b.in(t), git: b.git}
-			b.repository(name, "v1", test.files)
-			for _, arch := range testbed.Architectures() {
+			for _, arch := range kind.architectures() {
 				r := b.mustComponent("component", name, "tag", "v1", "url", b.gitURL(name), "architecture", arch)
-				require.Equal(t, test.recipe, r.str("recipe"))
+				require.Equal(t, kind.recipe, r.str("recipe"))
 				tree := b.mustComponent("component", name, "tag", "v1", "architecture", arch, "format", "path").str("component")
-				if test.library {
+				if kind.library {
 					require.FileExists(t, filepath.Join(tree, "lib", "libsquare.a"))
 					header, err := os.ReadFile(filepath.Join(tree, "include", "square.h"))
 					require.NoError(t, err)
 					require.Equal(t, squareHeader, string(header))
 				}
-				requireMachine(t, filepath.Join(tree, test.program), arch)
-				require.Equal(t, "49\n", mustOutside(t, nil, filepath.Join(tree, test.program)), "it runs, emulated where it has to be")
+				requireMachine(t, filepath.Join(tree, kind.program), arch)
+				require.Equal(t, "49\n", mustOutside(t, nil, filepath.Join(tree, kind.program)), "it runs, emulated where it has to be")
 			}
 		})
 	}
