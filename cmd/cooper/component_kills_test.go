@@ -27,6 +27,7 @@ const (
 	killSeed = 20261121
 	// killWithin is somewhat longer than a small component's build takes.
 	killWithin = 700 * time.Millisecond
+	largeSize  = 24 << 20
 )
 
 // mortal is the built program on one data directory, killed and started again and again. Its BuildKit is another
@@ -63,12 +64,15 @@ func TestComponentsSurviveKills(t *testing.T) {
 	m := startMortal(t)
 	r := m.repository("kept", "", greetFiles("kept"))
 	m.largeComponent(t)
-	random := rand.New(rand.NewPCG(killSeed, killSeed)) //nolint:gosec // the same in each run
+	random := rand.New(rand.NewPCG(killSeed, killSeed))
 	for i := range kills {
 		tag := fmt.Sprintf("v%d", i)
 		m.commit(r, tag, greetFiles(tag))
 		after := time.Duration(random.Int64N(int64(killWithin)))
 		half := m.breakOff(t, tag, after)
+		if i%2 == 0 { // else what the killed one made is used
+			m.forget(t)
+		}
 		m.start(t)
 		m.sound(t)
 		m.resume(t, half)
@@ -83,8 +87,25 @@ func TestComponentsSurviveKills(t *testing.T) {
 	t.Logf("%d of %d requests were acknowledged before the kill", len(m.acked), kills)
 	require.Greater(t, len(m.acked), kills/2, "the moments are too early to show much")
 	m.sound(t)
+	m.whole(t)
 	for _, left := range []string{"tarballs/incoming", "trees/.incoming", "work", "tmp", "inputs"} {
 		eventually(t, "nothing is left below "+left, func() bool { return len(filesBelow(t, filepath.Join(m.dir, left))) == 0 })
+	}
+}
+
+// whole holds that every form of the large component is what it says it is.
+func (m *mortal) whole(t *testing.T) {
+	t.Helper()
+	for _, form := range otherForms() {
+		r := m.ask("", "component", "large", "tag", "v1", "format", form)
+		require.Equal(t, http.StatusOK, r.status, "%.300s", r.raw)
+		if form != "path" {
+			require.Equal(t, `"`+digestOf(r.raw)+`"`, r.header.Get("ETag"), form)
+			continue
+		}
+		st, err := os.Stat(filepath.Join(r.str("component"), "noise"))
+		require.NoError(t, err)
+		require.EqualValues(t, largeSize, st.Size())
 	}
 }
 
@@ -111,7 +132,7 @@ func startMortal(t *testing.T) *mortal {
 // largeComponent makes one that is larger than what the connection's buffers hold.
 func (m *mortal) largeComponent(t *testing.T) {
 	t.Helper()
-	noise := make([]byte, 24<<20)
+	noise := make([]byte, largeSize)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // it never fails
 	m.repository("large", "v1", map[string]string{"Dockerfile": "FROM scratch\nCOPY noise /\n", "noise": string(noise)})
 	m.large = m.mustComponent("component", "large", "tag", "v1", "url", m.gitURL("large")).str("digest")
@@ -125,14 +146,15 @@ func (m *mortal) breakOff(t *testing.T, tag string, after time.Duration) (half s
 	defer cancel()
 	answered := make(chan string, 1)
 	go func() { answered <- m.acknowledged(ctx, tag) }()
+	go m.derive(ctx, after)
 	body, err := m.download(ctx)
 	require.NoError(t, err)
 	half = filepath.Join(t.TempDir(), "large.tar.gz")
-	f, err := os.Create(half) //nolint:gosec // a file of the test
+	f, err := os.Create(half)
 	require.NoError(t, err)
 	_, err = io.CopyN(f, body, 1<<20)
 	require.NoError(t, err)
-	time.Sleep(after) // the moment is the point
+	<-time.After(after)
 	m.kill()
 	_, err = io.Copy(f, body)
 	require.Error(t, err, "the download was over before the kill")
@@ -159,6 +181,30 @@ func (m *mortal) acknowledged(ctx context.Context, tag string) string {
 	return id
 }
 
+// otherForms are made of the tarball when somebody asks for them.
+func otherForms() []string { return []string{"path", "tar.zst", "zip", "tar"} }
+
+// derive asks for one of the other forms of the large component.
+func (m *mortal) derive(ctx context.Context, after time.Duration) {
+	form := otherForms()[int(after)%len(otherForms())]
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, m.url+componentPath+query("component", "large", "tag", "v1", "format", form), nil)
+	if err != nil {
+		return
+	}
+	req.Header.Set("X-Api-Key", testKey)
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		_ = resp.Body.Close() // it has none
+	}
+}
+
+// forget removes what was made of the large component, while nobody uses it, so that it is made again.
+func (m *mortal) forget(t *testing.T) {
+	t.Helper()
+	hex := strings.TrimPrefix(m.large, "sha256:")
+	require.NoError(t, os.RemoveAll(filepath.Join(m.dir, "tarballs", "derived", hex)))
+	require.NoError(t, os.RemoveAll(filepath.Join(m.dir, "trees", hex)))
+}
+
 func (m *mortal) download(ctx context.Context) (io.Reader, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.url+componentPath+query("component", "large", "tag", "v1", "format", "tar.gz"), nil)
 	if err != nil {
@@ -177,7 +223,7 @@ func (m *mortal) resume(t *testing.T, half string) {
 	t.Helper()
 	mustOutside(t, nil, "curl", "-sSf", "-C", "-", "-H", "X-API-Key: "+testKey, "-o", half,
 		m.url+componentPath+query("component", "large", "tag", "v1", "format", "tar.gz"))
-	got, err := os.ReadFile(half) //nolint:gosec // a file of the test
+	got, err := os.ReadFile(half)
 	require.NoError(t, err)
 	require.Equal(t, m.large, digestOf(got))
 	require.NoError(t, os.Remove(half))

@@ -272,6 +272,7 @@ func TestHostileComponentKeys(t *testing.T) {
 	require.NotContains(t, string(made.raw), testKey)
 	_, token := g.keys.MintPush("components/mine", time.Hour)
 	_, other := g.keys.MintPush("components/other", time.Hour)
+	_, unpushing := g.keys.MintPush("", time.Hour)
 	paths := []string{
 		"/api/v1/component?component=mine&tag=v1", "/api/v1/component?component=mine&tag=v1&format=tar.gz", "/api/v1/component?component=mine&tag=v1&format=path",
 		"/api/v1/components", "/api/v1/components/mine/graph?tag=v1", "/api/v1/environments", "/api/v1/recipe?url=" + url.QueryEscape(g.bed.gitURL("mine")),
@@ -319,8 +320,11 @@ func TestHostileComponentKeys(t *testing.T) {
 	require.Equal(t, "SCOPE_INSUFFICIENT", posted.str("code"), "%s", posted.raw)
 	blob := "/v2/components/mine/blobs/" + made.str("digest")
 	require.Equal(t, http.StatusOK, bare(t, http.MethodGet, blob, basic("x", testKey)).status, "control")
-	for name, header := range map[string]http.Header{"none": {}, "another repository's": basic("x", other)} {
-		require.Contains(t, []int{401, 403}, bare(t, http.MethodGet, blob, header).status, name)
+	require.Equal(t, http.StatusUnauthorized, bare(t, http.MethodGet, blob, http.Header{}).status)
+	// Builds pull what they are made from; they push to their own repository alone.
+	for name, key := range map[string]string{"another's token": other, "a component build's": unpushing} {
+		begun := bare(t, http.MethodPost, "/v2/components/mine/blobs/uploads/", basic("x", key))
+		require.Contains(t, []int{401, 403}, begun.status, name)
 	}
 	require.NotContains(t, g.log.String(), testKey)
 	for _, id := range []string{uuid.NewString(), "../x"} {
