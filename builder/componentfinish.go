@@ -58,10 +58,13 @@ func (s *Service) publishComponent(ctx context.Context, c model.Component) error
 	}
 	sortPlatforms(mine)
 	all := merge(there, mine)
-	if _, _, err := s.Registry.PutIndex(ctx, c.Repository, []string{s.Names.BuildTag(c.BuildID)}, mine, componentAnnotations(c, nil)); err != nil {
+	tags := []string{c.ImageTag}
+	if own := s.Names.BuildTag(c.BuildID); samePlatforms(all, mine) {
+		tags = append(tags, own)
+	} else if _, _, err := s.Registry.PutIndex(ctx, c.Repository, []string{own}, mine, componentAnnotations(c, nil)); err != nil {
 		return err
 	}
-	_, kept, err := s.Registry.PutIndex(ctx, c.Repository, []string{c.ImageTag}, all, componentAnnotations(c, current))
+	_, kept, err := s.Registry.PutIndex(ctx, c.Repository, tags, all, componentAnnotations(c, current))
 	if err != nil {
 		return err
 	}

@@ -99,10 +99,12 @@ func (s *Service) findOrBuild(ctx context.Context, want place, q model.Component
 	if !q.MayBuild {
 		return state, model.Errorf(model.CodeScopeInsufficient, "There is no %s for %s yet, and this key may not build it: it lacks components:write.", want.at(), want.platform)
 	}
+	stop := s.prefetch(ctx, src)
 	n, err := p.component(ctx, wish{
 		identity: want.identity, source: src, env: s.environment(want.environment), platforms: []string{want.platform},
 	})
 	if err != nil {
+		stop()
 		return state, err
 	}
 	if !q.Retry {

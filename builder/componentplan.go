@@ -49,6 +49,18 @@ func (s *Service) newPlanner(who model.Requester, retry bool) *planner {
 	return &planner{s: s, retry: retry, request: who, planned: map[identity]*planned{}, resolve: map[string]model.Source{}, recipes: map[string]recipeOf{}}
 }
 
+// prefetch has the commit fetched for the worker while the build is planned and queued. stop ends that, for a plan that
+// came to nothing. That it fails does not matter: the worker tries, and says what is wrong.
+func (s *Service) prefetch(ctx context.Context, src model.Source) (stop context.CancelFunc) {
+	ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.background.Go(func() {
+		if err := s.Git.Prefetch(ctx, src); err != nil {
+			s.Log.Debug("commit not fetched ahead of its build", "url", src.URL, "commit", src.Commit, "error", err)
+		}
+	})
+	return stop
+}
+
 // wish is a component to be built, of a commit that is known.
 type wish struct {
 	identity  // of one of the platforms

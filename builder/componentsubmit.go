@@ -63,8 +63,10 @@ func (s *Service) planComponent(ctx context.Context, p *planner, r model.Compone
 	if src, err = s.resolveOnce(ctx, "url", src, p); err != nil {
 		return nil, err
 	}
+	stop := s.prefetch(ctx, src)
 	n, err := p.component(ctx, wish{identity: id, source: src, env: env, platforms: platforms, buildArgs: args})
 	if err != nil {
+		stop()
 		return nil, err
 	}
 	n.spec.NoCache, n.spec.Timeout = r.NoCache, timeout

@@ -259,6 +259,8 @@ func (g *gitHosts) Tree(_ context.Context, s model.Source) (Tree, error) {
 	return commitTree{commit: s.Commit}, nil
 }
 
+func (g *gitHosts) Prefetch(context.Context, model.Source) error { return nil }
+
 func (g *gitHosts) Looked() []string { return nil }
 
 func (g *gitHosts) Find(_ context.Context, tree Tree, name string, _ model.Environment) (model.Recipe, error) {

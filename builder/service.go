@@ -63,6 +63,8 @@ type Git interface {
 	CheckSubdir(field, subdir string) (string, error)
 	// Resolve fills in the commit and what kind of ref it was. No ref is the default branch.
 	Resolve(ctx context.Context, field string, s model.Source) (model.Source, error)
+	// Prefetch gets s.Commit to where the workers of this process fetch it from.
+	Prefetch(ctx context.Context, s model.Source) error
 	// Tree opens the files of s.Commit below s.Subdir. The caller closes it.
 	Tree(ctx context.Context, s model.Source) (Tree, error)
 }

@@ -32,6 +32,21 @@ func (g *Git) FetchComponent(ctx context.Context, s model.Source, dir string, su
 	return g.fetch(ctx, s, dir, options{submodules: submodules, refuseLFS: true})
 }
 
+// Prefetch gets s.Commit into the cache for a Fetch that is about to come, which waits for it.
+func (g *Git) Prefetch(ctx context.Context, s model.Source) error {
+	if !isCommit(s.Commit) || s.Commit == nullID {
+		return refNotFound("", s.Commit)
+	}
+	s.Commit = strings.ToLower(s.Commit)
+	ctx, cancel := context.WithTimeout(ctx, g.config.Timeout)
+	defer cancel()
+	repo := g.cached(s.URL)
+	return g.healing(ctx, repo, s.URL, func(bool) error {
+		_, err := g.bring(ctx, repo, s)
+		return err
+	})
+}
+
 func (g *Git) fetch(ctx context.Context, s model.Source, dir string, o options) error {
 	if !isCommit(s.Commit) || s.Commit == nullID {
 		return fmt.Errorf("fetch %s: %w", s.URL, refNotFound("", s.Commit))
@@ -95,24 +110,30 @@ func isCoded(err error) bool {
 
 func (g *Git) fetchInto(ctx context.Context, repo bare, s model.Source, dir string, left *room) error {
 	start := time.Now()
-	if err := repo.prepare(ctx); err != nil {
+	cached, err := g.bring(ctx, repo, s)
+	if err != nil {
 		return err
-	}
-	cached := repo.has(ctx, s.Commit)
-	if !cached {
-		e, found, err := g.discover(ctx, "", s.URL, candidates(s.Ref))
-		if err != nil {
-			return err
-		}
-		if err := g.download(ctx, repo, s, e, found); err != nil {
-			return err
-		}
 	}
 	if err := repo.extract(ctx, s, dir, left); err != nil {
 		return err
 	}
 	g.config.Log.DebugContext(ctx, "tree fetched", "url", s.URL, "commit", s.Commit, "cached", cached, "took", time.Since(start))
 	return nil
+}
+
+// bring gets the commit into the repository, unless it is there already.
+func (g *Git) bring(ctx context.Context, repo bare, s model.Source) (cached bool, err error) {
+	if err := repo.prepare(ctx); err != nil {
+		return false, err
+	}
+	if repo.has(ctx, s.Commit) {
+		return true, nil
+	}
+	e, found, err := g.discover(ctx, "", s.URL, candidates(s.Ref))
+	if err != nil {
+		return false, err
+	}
+	return false, g.download(ctx, repo, s, e, found)
 }
 
 // download gets the commit into the repository: by its ID, or from a server that gives only what it advertises, by the

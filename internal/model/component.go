@@ -172,6 +172,7 @@ type ComponentQuery struct {
 	URL          string // needed only the first time
 	Subdir       string
 	Commit       string // 40 hex digits: only a value of that commit that is kept already; nothing is built
+	Digest       string // of a tarball as it is kept: only that very value; nothing is built
 	Retry        bool   // build again although the same failed before
 	MayBuild     bool   // the caller has the right to build
 	Requester    Requester
