@@ -20,8 +20,8 @@ const (
 	tokenUser  = "cooper"
 )
 
-// MintPush returns credentials, for HTTP Basic, that let their bearer pull every repository and push to this one, until
-// ttl is over or the process ends.
+// MintPush returns credentials, for HTTP Basic, that let their bearer pull every repository and push to this one, or to
+// none when it is empty, until ttl is over or the process ends.
 func (k *Keys) MintPush(repository string, ttl time.Duration) (username, password string) {
 	return tokenUser, k.sign(pushKind, repository, k.now().Add(ttl))
 }
@@ -71,6 +71,9 @@ func (k *Keys) verifyToken(token string) (Principal, error) {
 		return Principal{KeyID: ServerID, Name: "Cooper", Scopes: []Scope{ScopeAdmin}}, nil
 	}
 	repository := string(payload[8:])
+	if repository == "" {
+		return Principal{KeyID: PushID, Name: "pull", Scopes: []Scope{ScopeRegistryPull}}, nil
+	}
 	return Principal{
 		KeyID: PushID, Name: "push to " + repository, Repository: repository,
 		Scopes: []Scope{ScopeRegistryPull, ScopeRegistryPush},

@@ -37,7 +37,7 @@ func (s *Service) claim(ctx context.Context, c model.Claim) (model.Grant, error)
 	if err := s.complete(ctx, b, &g); err != nil {
 		// The job runs by the database, and nobody is going to run it.
 		e := model.AsError(err)
-		return model.Grant{}, errors.Join(err, s.again(ctx, job, &model.Failure{Code: e.Code, Message: e.Message}))
+		return model.Grant{}, errors.Join(err, s.againOrEnd(ctx, job, model.Failure{Code: e.Code, Message: e.Message}))
 	}
 	return g, nil
 }

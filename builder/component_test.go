@@ -268,3 +268,109 @@ func TestEqualGETsThatComeTogetherArePlannedOnce(t *testing.T) {
 	}
 	require.Len(t, p.store.all(), 1)
 }
+
+// Whoever can get a recipe built must not be able to put another component in the place of one that is known.
+func TestARecipeDoesNotRebindAComponent(t *testing.T) {
+	p := newComponentParts()
+	const evilURL = "https://evil/zlib.git"
+	p.hosts.tag(zlibURL, "v1", "z1")
+	p.hosts.tag(evilURL, "v1", "e1")
+	p.hosts.tag(pngURL, "v2", "p2", model.ComponentRef{Name: "zlib", Tag: "v1", URL: evilURL})
+	p.values.from["zlib"] = model.Source{URL: zlibURL}
+	png := ask(func(q *model.ComponentQuery) { q.Component, q.Tag, q.URL = "png", "v2", pngURL })
+	_, err := p.Component(t.Context(), png)
+	require.Equal(t, model.CodeDependencyInvalid, model.CodeOf(err))
+	require.Contains(t, err.Error(), zlibURL)
+	require.Contains(t, err.Error(), evilURL)
+	require.Empty(t, p.store.all())
+
+	delete(p.values.from, "zlib") // not known: two recipes of one request do not agree
+	p.hosts.tag("https://host/app.git", "v3", "a3",
+		model.ComponentRef{Name: "zlib", Tag: "v1", URL: zlibURL}, model.ComponentRef{Name: "png", Tag: "v2", URL: pngURL})
+	_, err = p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Component, q.Tag, q.URL = "app", "v3", "https://host/app.git" }))
+	require.Equal(t, model.CodeDependencyInvalid, model.CodeOf(err))
+	require.Empty(t, p.store.all())
+}
+
+// A failure is remembered of what it was built with: another build of a dependency is another input.
+func TestAFailureEndsWithItsDependency(t *testing.T) {
+	p := newComponentParts()
+	p.hosts.tag(zlibURL, "v1", "z1")
+	p.hosts.tag(pngURL, "v2", "p2", model.ComponentRef{Name: "zlib", Tag: "v1", URL: zlibURL})
+	zlib, err := p.Component(t.Context(), ask(nil))
+	require.NoError(t, err)
+	p.succeedNow(t, zlib.Build.ID)
+	png := ask(func(q *model.ComponentQuery) { q.Component, q.Tag, q.URL = "png", "v2", pngURL })
+	first, err := p.Component(t.Context(), png)
+	require.NoError(t, err)
+	p.failNow(t, first.Build.ID, model.CodeStepFailed)
+	again, err := p.Component(t.Context(), png)
+	require.NoError(t, err)
+	require.NotNil(t, again.Failed)
+
+	rebuilt, err := p.SubmitComponent(t.Context(), model.ComponentRequest{
+		Component: "zlib", Tag: "v1", URL: zlibURL, Architectures: []string{"arm64"}, BuildArgs: []string{"CFLAGS=-fPIC"},
+	})
+	require.NoError(t, err)
+	p.succeedNow(t, rebuilt.Build.ID)
+	fixed, err := p.Component(t.Context(), png)
+	require.NoError(t, err)
+	require.NotNil(t, fixed.Build, "zlib is another one now")
+}
+
+func TestRetryLooksAtATagAgain(t *testing.T) {
+	p := newComponentParts()
+	p.hosts.tag(zlibURL, "v1", "c1")
+	first, err := p.Component(t.Context(), ask(nil))
+	require.NoError(t, err)
+	p.succeedNow(t, first.Build.ID)
+	p.hosts.tag(zlibURL, "v1", "c2")
+	retry := ask(func(q *model.ComponentQuery) { q.Retry = true })
+	moved, err := p.Component(t.Context(), retry)
+	require.NoError(t, err)
+	require.Equal(t, "c2", moved.Build.Component.Source.Commit)
+	p.succeedNow(t, moved.Build.ID)
+	same, err := p.Component(t.Context(), retry)
+	require.NoError(t, err)
+	require.NotNil(t, same.Component, "what has not moved is not built again")
+
+	digest := "sha256:of-" + first.Build.Jobs[0].ID
+	kept, err := p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Digest = digest }))
+	require.NoError(t, err)
+	require.Equal(t, first.Build.ID, kept.Component.BuildID)
+	p.tarballs.gone[digest] = true
+	_, err = p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Digest = digest }))
+	require.Equal(t, model.CodeNotFound, model.CodeOf(err))
+}
+
+func TestAPanicWhilePlanningIsAnError(t *testing.T) {
+	p := newComponentParts()
+	p.hosts.tag(zlibURL, "v1", "c1")
+	p.Recipes = nil
+	_, err := p.Component(t.Context(), ask(nil))
+	require.Equal(t, model.CodeInternal, model.CodeOf(err))
+}
+
+func TestCacheMountsAreSharedByWhatTheSourceItselfNames(t *testing.T) {
+	for _, test := range []struct {
+		ref    string
+		kind   model.RefKind
+		args   map[string]string
+		shared bool
+	}{
+		{"v1", model.RefTag, nil, true},
+		{"main", model.RefBranch, nil, true},
+		{"refs/heads/main", model.RefBranch, nil, true},
+		{"0123456789012345678901234567890123456789", model.RefCommit, nil, false}, // of a fork, perhaps
+		{"pull/7/head", model.RefBranch, nil, false},
+		{"refs/pull/7/head", model.RefBranch, nil, false},
+		{"v1", model.RefTag, map[string]string{"MAVEN_ARGS": "x"}, false},
+	} {
+		scope := cacheScope(wish{source: model.Source{URL: zlibURL, Ref: test.ref, Kind: test.kind, Commit: "c1"}, buildArgs: test.args})
+		if test.shared {
+			require.Equal(t, "source "+zlibURL, scope, test.ref)
+		} else {
+			require.Equal(t, "source "+zlibURL+" c1", scope, test.ref)
+		}
+	}
+}

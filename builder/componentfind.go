@@ -2,6 +2,8 @@ package builder
 
 import (
 	"context"
+	"errors"
+	"regexp"
 	"strings"
 
 	"cooper/internal/model"
@@ -29,7 +31,7 @@ func (s *Service) locate(ctx context.Context, want place, p *planner) (*model.Co
 	if newest != nil && !sameSource(src, *newest) {
 		newest = nil
 	}
-	if newest != nil && newest.Source.Kind != model.RefBranch {
+	if newest != nil && newest.Source.Kind != model.RefBranch && !p.retry {
 		return newest, newest.Source, nil
 	}
 	if src.URL == "" {
@@ -113,24 +115,31 @@ func (s *Service) resolveOnce(ctx context.Context, field string, src model.Sourc
 		src.Commit, src.Kind = known.Commit, known.Kind
 		return src, nil
 	}
-	if err := s.refusals.recall(key); err != nil && !p.retry {
+	if err := s.refusals.recall(key); err != nil && !p.retry && !p.fresh {
 		return src, asRemembered(err)
 	}
-	asking, cancel := context.WithTimeout(ctx, resolveGitWithin)
+	within := resolveGitWithin
+	if shortCommit.MatchString(src.Ref) {
+		within = planWithin // all commits may have to be fetched to find it
+	}
+	asking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	got, err := s.Git.Resolve(asking, field, src)
 	s.refusals.note(key, err, refMemory)
 	if err != nil {
-		return src, gitPatience(ctx, err)
+		return src, gitPatience(err)
 	}
 	p.resolve[key] = got
 	return got, nil
 }
 
+// shortCommit is what may be the beginning of a commit's ID.
+var shortCommit = regexp.MustCompile(`^[0-9a-f]{7,39}$`)
+
 // gitPatience gives a git server that did not answer in time its code.
-func gitPatience(ctx context.Context, err error) error {
-	if model.CodeOf(err) == model.CodeInternal && ctx.Err() == nil {
-		return model.Errorf(model.CodeGitTimeout, "The git server did not answer within %s. Try again later.", resolveGitWithin).Wrap(err)
+func gitPatience(err error) error {
+	if model.CodeOf(err) == model.CodeInternal && errors.Is(err, context.DeadlineExceeded) {
+		return model.Errorf(model.CodeGitTimeout, "The git server did not answer in time, or has too much to send. Try again in a few minutes.").Wrap(err)
 	}
 	return err
 }

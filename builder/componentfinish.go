@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"cooper/internal/model"
 )
+
+// slowestPush is what a registry takes at the least, in bytes a second.
+const slowestPush = 1 << 20
 
 // succeedComponent makes the OCI image of a tarball that a job has stored, moves the tag's index, and then records the
 // value with the job's end. A crash before the record leaves what the next delivery of the outcome makes again.
@@ -16,16 +20,24 @@ func (s *Service) succeedComponent(ctx context.Context, b model.Build, job model
 		return err
 	}
 	if !there {
-		why := model.Failure{Code: model.CodeArtifactCorrupt, Message: "The tarball that the worker stored is not in the store. It is built again."}
-		return s.again(ctx, job, &why)
+		why := model.Failure{Code: model.CodeArtifactCorrupt, Message: "The tarball that the worker stored is not in the store."}
+		return s.againOrEnd(ctx, job, why)
 	}
 	c := componentOf(b, job, *o.Result)
-	defer s.tags.lock(c.Repository + ":" + c.ImageTag)()
-	if c.Manifest, err = s.ComponentImages.PutComponent(ctx, c); err != nil {
+	pushing, cancel := context.WithTimeout(ctx, publishWithin+time.Duration(c.Tarball.Size/slowestPush)*time.Second)
+	defer cancel()
+	if c.Manifest, err = s.ComponentImages.PutComponent(pushing, c); err != nil {
 		return s.publishFailed(ctx, o, err)
 	}
 	o.Result.Manifest = c.Manifest
-	if err := s.publishComponent(ctx, c); err != nil {
+	ctx, cancel = context.WithTimeout(ctx, publishWithin)
+	defer cancel()
+	defer s.tags.lock(c.Repository + ":" + c.ImageTag)()
+	// Under the lock, the build's other platforms may have come in.
+	if b, err = s.Store.Build(ctx, b.ID); err != nil {
+		return err
+	}
+	if err := s.publishComponent(ctx, b, c); err != nil {
 		return s.publishFailed(ctx, o, err)
 	}
 	return s.end(ctx, o, nil)
@@ -43,7 +55,7 @@ func componentOf(b model.Build, job model.Job, r model.Result) model.Component {
 
 // publishComponent puts a platform into the index under the component's tag, where the newest request of each platform
 // wins, and into the build's own. The caller holds the tag's lock.
-func (s *Service) publishComponent(ctx context.Context, c model.Component) error {
+func (s *Service) publishComponent(ctx context.Context, b model.Build, c model.Component) error {
 	current, err := s.Values.ComponentPlatforms(ctx, c.Name, c.Tag, c.Environment)
 	if err != nil {
 		return err
@@ -52,9 +64,16 @@ func (s *Service) publishComponent(ctx context.Context, c model.Component) error
 	var there []model.ImagePlatform
 	for _, v := range current {
 		there = append(there, asImagePlatform(v))
-		if v.BuildID == c.BuildID && v.Platform != c.Platform {
-			mine = append(mine, asImagePlatform(v))
+	}
+	for _, j := range b.Jobs {
+		if j.Platform == c.Platform || j.Status != model.StatusSucceeded {
+			continue
 		}
+		v, err := s.Values.ComponentOfBuild(ctx, b.ID, j.Platform)
+		if err != nil {
+			return err
+		}
+		mine = append(mine, asImagePlatform(v))
 	}
 	sortPlatforms(mine)
 	all := merge(there, mine)

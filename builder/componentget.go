@@ -1,8 +1,11 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -13,7 +16,10 @@ import (
 const (
 	// planWithin bounds the planning of a build on behalf of everybody who asks for the same.
 	planWithin = 2 * time.Minute
-	tailLines  = 50 // of the log of a build that failed before
+	// answerWithin is how long a caller waits for that; the planning goes on.
+	answerWithin = 25 * time.Second
+	tailLines    = 50  // of the log of a build that failed before
+	mostLookedAt = 100 // values of one commit
 )
 
 // Component returns a component; or the build that is making it, which it begins when there is none and the caller may;
@@ -23,8 +29,8 @@ func (s *Service) Component(ctx context.Context, q model.ComponentQuery) (model.
 	if err != nil {
 		return model.ComponentState{}, err
 	}
-	if q.Commit != "" {
-		return s.componentAt(ctx, id, q.Commit)
+	if q.Commit != "" || q.Digest != "" {
+		return s.componentAt(ctx, id, q)
 	}
 	want := place{identity: id, url: q.URL, subdir: q.Subdir, field: "url"}
 	if !q.Retry {
@@ -36,15 +42,25 @@ func (s *Service) Component(ctx context.Context, q model.ComponentQuery) (model.
 	key := strings.Join([]string{
 		id.name, id.tag, id.environment, id.platform, q.URL, q.Subdir, fmt.Sprint(q.Retry, q.MayBuild),
 	}, "\x00")
-	shared := s.asking.DoChan(key, func() (any, error) {
+	shared := s.asking.DoChan(key, func() (got any, err error) {
+		defer func() { // nobody above would
+			if r := recover(); r != nil {
+				err = fmt.Errorf("panic while a component was planned: %v\n%s", r, debug.Stack())
+			}
+		}()
 		// Who asked first may leave; the others still want the answer.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), planWithin)
 		defer cancel()
-		return s.findOrBuild(ctx, want, q)
+		state, err := s.findOrBuild(ctx, want, q)
+		return state, gitPatience(err)
 	})
+	patience := time.NewTimer(answerWithin)
+	defer patience.Stop()
 	select {
 	case <-ctx.Done():
 		return model.ComponentState{}, ctx.Err()
+	case <-patience.C:
+		return model.ComponentState{}, model.Errorf(model.CodeUnavailable, "The repository is still being looked at. Ask again in a moment.")
 	case got := <-shared:
 		state, _ := got.Val.(model.ComponentState)
 		return state, got.Err
@@ -70,26 +86,54 @@ func (s *Service) stateOf(c model.Component) model.ComponentState {
 	}
 }
 
-// componentAt returns a value of a commit that is kept.
-func (s *Service) componentAt(ctx context.Context, id identity, commit string) (model.ComponentState, error) {
-	c, err := s.Values.ComponentAt(ctx, id.name, strings.ToLower(commit), id.environment, id.platform)
+// componentAt returns a value that is kept: the one of a digest, or the newest of a commit. Nothing is built.
+func (s *Service) componentAt(ctx context.Context, id identity, q model.ComponentQuery) (model.ComponentState, error) {
+	src, err := s.parseSource(place{identity: id, url: q.URL, subdir: q.Subdir, field: "url"})
 	if err != nil {
 		return model.ComponentState{}, err
 	}
-	return s.stateOf(c), nil
+	f := model.ComponentFilter{
+		Component: id.name, Platform: id.platform, Environment: &id.environment, Commit: strings.ToLower(q.Commit), Digest: q.Digest,
+		History: true, Limit: mostLookedAt,
+	}
+	found, err := s.Values.Components(ctx, f)
+	if err != nil {
+		return model.ComponentState{}, err
+	}
+	// Of several, the one that was asked for under this tag.
+	slices.SortStableFunc(found, func(a, b model.Component) int {
+		return cmp.Compare(boolToInt(b.Tag == id.tag), boolToInt(a.Tag == id.tag))
+	})
+	for _, c := range found {
+		if !sameSource(src, c) {
+			continue
+		}
+		if there, err := s.Tarballs.Has(ctx, c.Tarball); err != nil || there {
+			return s.stateOf(c), err
+		}
+	}
+	return model.ComponentState{}, model.Errorf(model.CodeNotFound,
+		"No such value of %s is kept for %s. Ask for it without commit and digest to have it built.", id.name, id.platform)
+}
+
+func boolToInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // findOrBuild answers a request of which no value is at hand.
-func (s *Service) findOrBuild(ctx context.Context, want place, q model.ComponentQuery) (model.ComponentState, error) {
+func (s *Service) findOrBuild(ctx context.Context, want place, q model.ComponentQuery) (state model.ComponentState, err error) {
 	p := s.newPlanner(q.Requester, q.Retry)
 	found, src, err := s.locate(ctx, want, p)
 	if err != nil {
-		return model.ComponentState{}, err
+		return state, err
 	}
 	if found != nil {
 		return s.stateOf(*found), nil
 	}
-	state := model.ComponentState{
+	state = model.ComponentState{
 		Platform: want.platform, Environment: want.environment,
 		ImageName: s.Registry.Name(s.Names.ComponentRepository(want.name), s.Names.ComponentTag(want.tag, want.environment)),
 	}
@@ -99,12 +143,16 @@ func (s *Service) findOrBuild(ctx context.Context, want place, q model.Component
 	if !q.MayBuild {
 		return state, model.Errorf(model.CodeScopeInsufficient, "There is no %s for %s yet, and this key may not build it: it lacks components:write.", want.at(), want.platform)
 	}
-	stop := s.prefetch(ctx, src)
+	stop := s.prefetch(src)
+	defer func() {
+		if state.Build == nil {
+			stop()
+		}
+	}()
 	n, err := p.component(ctx, wish{
 		identity: want.identity, source: src, env: s.environment(want.environment), platforms: []string{want.platform},
 	})
 	if err != nil {
-		stop()
 		return state, err
 	}
 	if !q.Retry {
@@ -117,8 +165,11 @@ func (s *Service) findOrBuild(ctx context.Context, want place, q model.Component
 		return state, err
 	}
 	sub, err := p.submit(ctx, n, nil)
+	if err != nil {
+		return state, err
+	}
 	state.Build = &sub.Build
-	return state, err
+	return state, nil
 }
 
 // building returns a build in flight that makes the platform of that very commit, or nil.

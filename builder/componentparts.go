@@ -13,27 +13,25 @@ import (
 type ComponentStore interface {
 	// Component returns the newest value, or NOT_FOUND. environment is empty for the default one.
 	Component(ctx context.Context, name, tag, environment, platform string) (model.Component, error)
-	// ComponentAt returns the newest value of that commit, whatever tag it was asked for under, or NOT_FOUND.
-	ComponentAt(ctx context.Context, name, commit, environment, platform string) (model.Component, error)
 	// ComponentPlatforms returns the newest value of each platform, by platform.
 	ComponentPlatforms(ctx context.Context, name, tag, environment string) ([]model.Component, error)
 	// ComponentOfBuild returns what the build made for the platform, or NOT_FOUND.
 	ComponentOfBuild(ctx context.Context, buildID, platform string) (model.Component, error)
 	// Components returns a page, newest first.
 	Components(ctx context.Context, f model.ComponentFilter) ([]model.Component, error)
-	// ComponentSource returns the URL and folder of the newest request to build a component of that name, or NOT_FOUND.
+	// ComponentSource returns the URL and folder that a component of that name was last built from, or else was first asked
+	// to be built from, or NOT_FOUND.
 	ComponentSource(ctx context.Context, name string) (model.Source, error)
 	// LastOfInput returns the newest terminal build of the input digest, whole, or NOT_FOUND.
 	LastOfInput(ctx context.Context, inputDigest string) (model.Build, error)
-	// InFlightOfInput returns the build of the input digest that is in flight and that somebody still asks for, whole, or
-	// NOT_FOUND.
-	InFlightOfInput(ctx context.Context, inputDigest string) (model.Build, error)
 	// Join adds an asker to a build in flight; nothing when it has ended.
 	Join(ctx context.Context, buildID string) error
 	// TarballUsed reports whether any value has the digest.
 	TarballUsed(ctx context.Context, digest string) (bool, error)
 	// EndedWaits returns waits for builds that are terminal, oldest first.
 	EndedWaits(ctx context.Context, limit int) ([]model.Wait, error)
+	// LeftWaits returns jobs that have ended and whose waits were not dropped.
+	LeftWaits(ctx context.Context, limit int) (jobIDs []string, err error)
 	// EndWait notes that the job waits for the build no more, and returns how many builds it still waits for. A job that
 	// waits for none is due; its order is unpublished.
 	EndWait(ctx context.Context, jobID, buildID string) (left int, err error)

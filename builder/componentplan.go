@@ -21,7 +21,8 @@ const (
 // until all of it is known to be sound.
 type planner struct {
 	s       *Service
-	retry   bool // failures that are remembered are tried again
+	retry   bool // failures that are remembered are tried again, and refs resolved again
+	fresh   bool // a request to build: what was refused before is looked at again
 	request model.Requester
 	path    []identity // what is being planned, from the top down
 	planned map[identity]*planned
@@ -33,6 +34,7 @@ type planner struct {
 type planned struct {
 	id    identity
 	have  *model.Component    // it is there
+	input string              // of have: the input digest of the build that made it
 	spec  model.ComponentSpec // it is to be built
 	text  string              // of the Dockerfile
 	needs []*planned
@@ -47,18 +49,6 @@ type recipeOf struct {
 
 func (s *Service) newPlanner(who model.Requester, retry bool) *planner {
 	return &planner{s: s, retry: retry, request: who, planned: map[identity]*planned{}, resolve: map[string]model.Source{}, recipes: map[string]recipeOf{}}
-}
-
-// prefetch has the commit fetched for the worker while the build is planned and queued. stop ends that, for a plan that
-// came to nothing. That it fails does not matter: the worker tries, and says what is wrong.
-func (s *Service) prefetch(ctx context.Context, src model.Source) (stop context.CancelFunc) {
-	ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.background.Go(func() {
-		if err := s.Git.Prefetch(ctx, src); err != nil {
-			s.Log.Debug("commit not fetched ahead of its build", "url", src.URL, "commit", src.Commit, "error", err)
-		}
-	})
-	return stop
 }
 
 // wish is a component to be built, of a commit that is known.
@@ -82,7 +72,7 @@ func (p *planner) component(ctx context.Context, w wish) (*planned, error) {
 		Name: w.name, Tag: w.tag, Environment: w.environment, Platforms: w.platforms, Source: w.source, CommitTime: r.spec.CommitTime,
 		Repository: p.s.Names.ComponentRepository(w.name), ImageTag: p.s.Names.ComponentTag(w.tag, w.environment),
 		Recipe: r.recipe, BuildArgs: mergeArgs(w.env.BuildArgs, r.recipe.BuildArgs, w.buildArgs), Timeout: p.s.Limits.Timeout,
-		Notes: []string{r.recipe.Reason},
+		CacheScope: cacheScope(w), Notes: []string{r.recipe.Reason},
 	}}
 	if err := p.check(ctx, n); err != nil {
 		return nil, p.of(w.identity, err)
@@ -154,10 +144,13 @@ func (p *planner) dependency(ctx context.Context, field string, ref model.Compon
 		return nil, err
 	}
 	if n := p.planned[id]; n != nil {
-		return n, nil
+		return n, p.agree(field, ref, n.from())
 	}
 	if len(p.path) > deepestDependency || len(p.planned) >= mostComponents {
 		return nil, model.FieldErrorf(model.CodeDependencyInvalid, field, "%sToo many components depend on each other: at most %d, %d deep.", p.where(), mostComponents, deepestDependency)
+	}
+	if err := p.known(ctx, field, ref); err != nil {
+		return nil, err
 	}
 	found, src, err := p.s.locate(ctx, place{identity: id, url: ref.URL, subdir: ref.Subdir, field: field}, p)
 	if err != nil {
@@ -167,7 +160,11 @@ func (p *planner) dependency(ctx context.Context, field string, ref model.Compon
 		found = nil
 	}
 	n := &planned{id: id, have: found}
-	if found == nil {
+	if found != nil {
+		if n.input, err = p.s.inputOfBuild(ctx, found.BuildID); err != nil {
+			return nil, err
+		}
+	} else {
 		n, err = p.component(ctx, wish{identity: id, source: src, env: env, platforms: []string{platform}})
 		if err != nil {
 			return nil, err
@@ -239,7 +236,7 @@ func (p *planner) recipe(ctx context.Context, src model.Source, name string, env
 	if r, ok := p.recipes[key]; ok {
 		return r, nil
 	}
-	if err := p.s.refusals.recall(key); err != nil && !p.retry {
+	if err := p.s.refusals.recall(key); err != nil && !p.retry && !p.fresh {
 		return recipeOf{}, asRemembered(err)
 	}
 	r, err := p.s.readRecipe(ctx, src, name, env)
@@ -276,33 +273,90 @@ func mergeArgs(sets ...map[string]string) map[string]string {
 	return out
 }
 
-// componentInput is what a component is made of, but for what it needs.
-func componentInput(spec model.ComponentSpec) string {
-	spec.Notes = nil
-	spec.Dependencies = nil
+// inputOf is equal for builds that would be the same: what a component is made of, and what it needs is made of. Which
+// build made that does not count.
+func (n *planned) inputOf() string {
+	if n.have != nil {
+		return n.input
+	}
+	spec := n.spec
+	spec.Notes, spec.Dependencies = nil, nil
 	raw, err := json.Marshal(spec)
 	if err != nil { // no field of a spec can fail
 		return ""
 	}
-	return digestOf(raw)
+	return withNeeds(digestOf(raw), n.needs)
 }
 
-// inputOf is equal for builds that would be the same. Of dependencies, what they are made of counts, and not which build
-// made them.
-func (n *planned) inputOf() string {
-	if n.have != nil {
-		return digestOf([]byte(n.have.Source.URL + "\x00" + n.have.Source.Commit + "\x00" + n.have.Tarball.Digest))
+// withNeeds adds to an input digest what is needed.
+func withNeeds(input string, needs []*planned) string {
+	for _, need := range needs {
+		input = digestOf(fmt.Appendf(nil, "%s %s %s %s", input, need.id.name, need.id.platform, need.inputOf()))
 	}
-	sum := componentInput(n.spec)
-	for _, need := range n.needs {
-		sum = digestOf(fmt.Appendf(nil, "%s %s %s %s", sum, need.id.at(), need.id.platform, need.commit()))
-	}
-	return sum
+	return input
 }
 
-func (n *planned) commit() string {
+// inputOfBuild is the input digest of a build that was recorded.
+func (s *Service) inputOfBuild(ctx context.Context, buildID string) (string, error) {
+	b, err := s.Store.Build(ctx, buildID)
+	return b.InputDigest, err
+}
+
+// from is where the component comes from.
+func (n *planned) from() model.Source {
 	if n.have != nil {
-		return n.have.Source.Commit
+		return n.have.Source
 	}
-	return n.spec.Source.Commit
+	return n.spec.Source
+}
+
+func (n *planned) commit() string { return n.from().Commit }
+
+// known refuses a recipe that says of a component that is known here that it comes from elsewhere: whoever can get a
+// recipe built could put another one in its place.
+func (p *planner) known(ctx context.Context, field string, ref model.ComponentRef) error {
+	src, err := p.s.Values.ComponentSource(ctx, ref.Name)
+	if model.CodeOf(err) == model.CodeNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.agree(field, ref, src)
+}
+
+// agree refuses a dependency whose recipe names another place than the one that it comes from.
+func (p *planner) agree(field string, ref model.ComponentRef, from model.Source) error {
+	if ref.URL == "" {
+		return nil
+	}
+	said, err := p.s.parseSource(place{url: ref.URL, subdir: ref.Subdir, field: field})
+	if err != nil || said.URL == from.URL && said.Subdir == from.Subdir {
+		return err
+	}
+	return model.FieldErrorf(model.CodeDependencyInvalid, field,
+		"%sThe component %s comes from %s here, and not from %s. Use another name for it, or ask for %s by its new URL first.",
+		p.where(), ref.Name, placeOf(from), placeOf(said), ref.Name)
+}
+
+func placeOf(src model.Source) string {
+	if src.Subdir == "" {
+		return src.URL
+	}
+	return src.URL + ", folder " + src.Subdir
+}
+
+// cacheScope is what shares cache mounts: the branches and tags of a source, as they are built without further args. What
+// only somebody who can make a fork or send args has written keeps to itself. No image's scope has a space.
+func cacheScope(w wish) string {
+	scope := "source " + w.source.URL
+	ref := w.source.Ref
+	other := strings.HasPrefix(ref, "refs/") && !strings.HasPrefix(ref, "refs/heads/") && !strings.HasPrefix(ref, "refs/tags/")
+	for _, requests := range []string{"pull/", "merge-requests/", "changes/"} {
+		other = other || strings.HasPrefix(ref, requests)
+	}
+	if w.source.Kind != model.RefCommit && !other && len(w.buildArgs) == 0 {
+		return scope
+	}
+	return scope + " " + w.source.Commit
 }

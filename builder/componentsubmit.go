@@ -17,60 +17,75 @@ func (s *Service) SubmitComponent(ctx context.Context, r model.ComponentRequest)
 		return model.Submission{}, err
 	}
 	p := s.newPlanner(r.Requester, false)
-	n, err := s.planComponent(ctx, p, r)
+	p.fresh = true
+	planning, cancel := context.WithTimeout(ctx, planWithin)
+	defer cancel()
+	n, stop, err := s.planComponent(planning, p, r)
 	if err != nil {
-		return model.Submission{}, err
+		stop()
+		return model.Submission{}, gitPatience(err)
 	}
 	var idem *model.Idempotency
 	if r.IdempotencyKey != "" {
 		idem = &model.Idempotency{Key: r.Requester.KeyID + ":" + r.IdempotencyKey, RequestDigest: componentRequestDigest(r)}
 	}
-	return p.submit(ctx, n, idem)
+	sub, err := p.submit(ctx, n, idem)
+	if err != nil || sub.Joined {
+		stop()
+	}
+	return sub, err
 }
 
-// planComponent checks a request and works out what is to be built.
-func (s *Service) planComponent(ctx context.Context, p *planner, r model.ComponentRequest) (*planned, error) {
+// planComponent checks a request and works out what is to be built. stop, which is never nil, ends what was begun for it.
+func (s *Service) planComponent(ctx context.Context, p *planner, r model.ComponentRequest) (n *planned, stop func(), err error) {
+	stop = func() {}
+	w, timeout, err := s.readRequest(ctx, p, r)
+	if err != nil {
+		return nil, stop, err
+	}
+	stop = s.prefetch(w.source)
+	if n, err = p.component(ctx, w); err != nil {
+		return nil, stop, err
+	}
+	n.spec.NoCache, n.spec.Timeout = r.NoCache, timeout
+	return n, stop, nil
+}
+
+// readRequest checks a request and resolves its ref.
+func (s *Service) readRequest(ctx context.Context, p *planner, r model.ComponentRequest) (w wish, timeout time.Duration, err error) {
 	id, err := s.identify(r.Component, r.Tag, "")
 	if err != nil {
-		return nil, err
+		return w, 0, err
 	}
 	env, platforms, err := s.componentArchitectures(r.Architectures)
 	if err != nil {
-		return nil, err
+		return w, 0, err
 	}
 	id.environment, id.platform = shortName(env), platforms[0]
 	args, err := checkBuildArgs(r.BuildArgs)
 	if err != nil {
-		return nil, err
+		return w, 0, err
 	}
-	timeout, err := s.timeout(r.Timeout)
-	if err != nil {
-		return nil, err
+	if timeout, err = s.timeout(r.Timeout); err != nil {
+		return w, 0, err
 	}
 	want := place{identity: id, url: r.URL, subdir: r.Subdir, field: "url"}
 	src, err := s.parseSource(want)
 	if err != nil {
-		return nil, err
+		return w, 0, err
 	}
 	if src.URL == "" {
 		if src, err = s.rememberedSource(ctx, want); err != nil {
-			return nil, err
+			return w, 0, err
 		}
 	}
 	if id.tag != defaultRef {
 		src.Ref = id.tag
 	}
 	if src, err = s.resolveOnce(ctx, "url", src, p); err != nil {
-		return nil, err
+		return w, 0, err
 	}
-	stop := s.prefetch(ctx, src)
-	n, err := p.component(ctx, wish{identity: id, source: src, env: env, platforms: platforms, buildArgs: args})
-	if err != nil {
-		stop()
-		return nil, err
-	}
-	n.spec.NoCache, n.spec.Timeout = r.NoCache, timeout
-	return n, nil
+	return wish{identity: id, source: src, env: env, platforms: platforms, buildArgs: args}, timeout, nil
 }
 
 func (s *Service) roomForBuild() error {

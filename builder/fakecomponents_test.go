@@ -55,11 +55,20 @@ func (v *memoryValues) Component(_ context.Context, name, tag, environment, plat
 	})
 }
 
-func (v *memoryValues) ComponentAt(_ context.Context, name, commit, environment, platform string) (model.Component, error) {
-	return v.newest(name, func(c model.Component) bool {
-		return c.Name == name && c.Source.Commit == commit && c.Environment == environment && c.Platform == platform
-	})
+func (v *memoryValues) Components(_ context.Context, f model.ComponentFilter) ([]model.Component, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var out []model.Component
+	for _, c := range slices.Backward(v.all) {
+		if c.Name == f.Component && (f.Commit == "" || c.Source.Commit == f.Commit) && (f.Digest == "" || c.Tarball.Digest == f.Digest) &&
+			c.Environment == *f.Environment && c.Platform == f.Platform {
+			out = append(out, c)
+		}
+	}
+	return out, nil
 }
+
+func (v *memoryValues) LeftWaits(context.Context, int) ([]string, error) { return nil, nil }
 
 func (v *memoryValues) ComponentOfBuild(_ context.Context, buildID, platform string) (model.Component, error) {
 	return v.newest(buildID, func(c model.Component) bool { return c.BuildID == buildID && c.Platform == platform })

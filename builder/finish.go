@@ -58,11 +58,11 @@ func whole(b model.Build, r *model.Result) bool {
 // succeed publishes what the job pushed and then records it: a crash between the two leaves an index that the next
 // delivery of the outcome makes again.
 func (s *Service) succeed(ctx context.Context, b model.Build, job model.Job, o model.Outcome) error {
-	ctx, cancel := context.WithTimeout(ctx, publishWithin)
-	defer cancel()
 	if b.Kind == model.KindComponent {
 		return s.succeedComponent(ctx, b, job, o)
 	}
+	ctx, cancel := context.WithTimeout(ctx, publishWithin)
+	defer cancel()
 	res, err := s.Registry.Platform(ctx, b.Image.Repository, *o.Result, job.Platform)
 	if err != nil {
 		return s.publishFailed(ctx, o, err)
@@ -139,6 +139,16 @@ func (s *Service) again(ctx context.Context, job model.Job, why *model.Failure) 
 		s.Log.Warn("cannot queue a job now; the sweep tries again", "job", job.ID, "error", err)
 	}
 	return nil
+}
+
+// againOrEnd is again for a job that has not been tried too often yet; one that has ends with that failure.
+func (s *Service) againOrEnd(ctx context.Context, job model.Job, why model.Failure) error {
+	if job.Attempt < maxAttempts {
+		return s.again(ctx, job, &why)
+	}
+	return s.end(ctx, model.Outcome{
+		JobID: job.ID, BuildID: job.BuildID, Attempt: job.Attempt, Worker: job.Worker, Status: model.StatusFailed, Failure: &why, Time: time.Now(),
+	}, nil)
 }
 
 // pausedBefore reports whether a failure of that code is worth waiting after. A worker that is lost or stopped is not,

@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"fmt"
 
 	"cooper/builder/source"
 	"cooper/internal/model"
@@ -29,6 +30,10 @@ func (s *Service) Waits(ctx context.Context, b model.Build) ([]model.JobWait, er
 	var out []model.JobWait
 	for _, j := range b.Jobs {
 		if j.Status != model.StatusQueued {
+			continue
+		}
+		if n := len(j.WaitsFor); n > 0 {
+			out = append(out, model.JobWait{JobID: j.ID, Reason: fmt.Sprintf("It waits for %d builds of components that it needs.", n)})
 			continue
 		}
 		before, err := s.Store.QueuePosition(ctx, j.ID)

@@ -44,9 +44,10 @@ func (s *Service) planImage(ctx context.Context, r model.ImageRequest, p *planne
 		Component: r.Component, Branch: orElse(r.Branch, defaultBranch), Tag: orElse(r.Tag, defaultTag),
 		Target: r.Target, NoCache: r.NoCache, SecretIDs: slices.Sorted(maps.Keys(r.Secrets)),
 	}
+	var envs map[string]model.Environment // by platform
 	for _, step := range []func() error{
 		func() error { return s.planNames(&spec) },
-		func() error { return s.planPlatforms(&spec, r) },
+		func() (err error) { envs, err = s.planPlatforms(&spec, r); return err },
 		func() error { return s.planChoices(&spec, r) },
 		func() error { return planPairs(&spec, r) },
 		func() error { return planSecrets(r.Secrets) },
@@ -73,7 +74,7 @@ func (s *Service) planImage(ctx context.Context, r model.ImageRequest, p *planne
 	}
 	var needs []*planned
 	for _, platform := range spec.Platforms {
-		of, err := p.dependencies(ctx, "components", refs, s.environment(model.DefaultEnvironment), platform)
+		of, err := p.dependencies(ctx, "components", refs, envs[platform], platform)
 		if err != nil {
 			return spec, "", nil, err
 		}
@@ -102,9 +103,12 @@ func (s *Service) planNames(spec *model.ImageSpec) error {
 	return nil
 }
 
-// planPlatforms reads the architectures. An environment's build args are those of the build, unless the request has its
-// own.
-func (s *Service) planPlatforms(spec *model.ImageSpec, r model.ImageRequest) error {
+// planPlatforms reads the architectures, and returns the environment of each platform. An environment's build args are
+// those of the build, unless the request has its own.
+func (s *Service) planPlatforms(spec *model.ImageSpec, r model.ImageRequest) (map[string]model.Environment, error) {
+	fallback := s.environment(model.DefaultEnvironment)
+	spec.BuildArgs = fallback.BuildArgs
+	envs := map[string]model.Environment{}
 	var names []string
 	for _, a := range r.Architectures {
 		env, platform, err := s.architecture(a)
@@ -112,19 +116,24 @@ func (s *Service) planPlatforms(spec *model.ImageSpec, r model.ImageRequest) err
 			names = append(names, a) // parsePlatforms says what is wrong with it
 			continue
 		}
-		names = append(names, platform)
 		if shortName(env) != "" && len(env.BuildArgs) > 0 && len(r.Architectures) > 1 {
-			return model.FieldErrorf(model.CodePlatformUnsupported, "architecture",
+			return nil, model.FieldErrorf(model.CodePlatformUnsupported, "architecture",
 				"%s is an OS environment with build args of its own: ask for it alone.", a)
 		}
-		spec.BuildArgs = env.BuildArgs
-	}
-	if r.Architectures == nil {
-		spec.BuildArgs = s.environment(model.DefaultEnvironment).BuildArgs
+		names = append(names, platform)
+		envs[platform] = env
+		if len(r.Architectures) == 1 {
+			spec.BuildArgs = env.BuildArgs
+		}
 	}
 	var err error
 	spec.Platforms, err = s.parsePlatforms(emptyIs(names, r.Architectures))
-	return err
+	for _, platform := range spec.Platforms {
+		if _, ok := envs[platform]; !ok {
+			envs[platform] = fallback
+		}
+	}
+	return envs, s.withEnvironments(err)
 }
 
 // emptyIs tells a list that is not there from one that is there and empty.

@@ -85,6 +85,7 @@ type Service struct {
 	kickLogs chan struct{}
 	// kickWaits asks for jobs to be looked for whose dependencies have ended.
 	kickWaits chan struct{}
+	aheads    chan ahead // commits to fetch ahead of their builds
 	// background is for work that outlives the request that began it.
 	background sync.WaitGroup
 }
@@ -95,7 +96,7 @@ func New(c Config) *Service {
 	_, _ = rand.Read(key) // crypto/rand never fails
 	s := &Service{
 		Config: c, watch: newWatch(), workers: newWorkers(time.Now(), c.Node), secrets: newSecretBox(key), tags: newKeyedLock(),
-		pauses: newPauses(), refusals: newMemo(), kickLogs: make(chan struct{}, 1), kickWaits: make(chan struct{}, 1),
+		pauses: newPauses(), refusals: newMemo(), kickLogs: make(chan struct{}, 1), kickWaits: make(chan struct{}, 1), aheads: make(chan ahead, mostAhead),
 	}
 	s.metrics = newMetrics(s)
 	return s
@@ -122,6 +123,7 @@ func (s *Service) Run(ctx context.Context) error {
 	start("outcomes", func(ctx context.Context) error { return s.Queue.Outcomes(ctx, s.finish) })
 	start("sweep", s.sweepLoop)
 	start("waits", s.waitLoop)
+	start("prefetch", s.prefetchLoop)
 	start("logs", s.logLoop)
 	<-ctx.Done()
 	wg.Wait()

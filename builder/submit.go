@@ -83,14 +83,12 @@ func (s *Service) SubmitImage(ctx context.Context, r model.ImageRequest) (model.
 		return model.Submission{}, err
 	}
 	p := s.newPlanner(r.Requester, false)
+	p.fresh = true
 	spec, text, needs, err := s.planImage(ctx, r, p)
 	if err != nil {
 		return model.Submission{}, err
 	}
-	input := inputDigest(spec, s.secrets.mac(r.Secrets))
-	for _, n := range needs {
-		input = digestOf([]byte(input + " " + n.id.at() + " " + n.id.platform + " " + n.commit()))
-	}
+	input := withNeeds(inputDigest(spec, s.secrets.mac(r.Secrets)), needs)
 	var idem *model.Idempotency
 	if r.IdempotencyKey != "" {
 		idem = &model.Idempotency{Key: r.Requester.KeyID + ":" + r.IdempotencyKey, RequestDigest: requestDigest(r)}

@@ -56,6 +56,7 @@ func (s *Service) sweep(ctx context.Context) {
 		"find lost jobs":      s.sweepRunning,
 		"expire queued jobs":  s.sweepExpired,
 		"end waits":           s.sweepWaits,
+		"drop waits":          s.sweepLeftWaits,
 	} {
 		if err := f(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Warn("sweep failed; it is tried again", "part", what, "error", err)

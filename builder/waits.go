@@ -50,6 +50,18 @@ func (s *Service) sweepWaits(ctx context.Context) error {
 	return nil
 }
 
+// sweepLeftWaits takes back what jobs asked of others whose end was recorded right before a crash.
+func (s *Service) sweepLeftWaits(ctx context.Context) error {
+	left, err := s.Values.LeftWaits(ctx, sweepBatch)
+	if err != nil {
+		return err
+	}
+	for _, id := range left {
+		s.dropWaitsOf(ctx, id)
+	}
+	return nil
+}
+
 func (s *Service) endWait(ctx context.Context, w model.Wait) error {
 	left, err := s.Values.EndWait(ctx, w.JobID, w.BuildID)
 	if err != nil || left > 0 {
@@ -95,14 +107,18 @@ func (s *Service) dropWaits(ctx context.Context, b model.Build) {
 		if len(j.WaitsFor) == 0 {
 			continue
 		}
-		ids, err := s.Values.DropWaits(ctx, j.ID)
-		if err != nil {
-			s.Log.Warn("cannot take back what a job waited for; those builds run to their end", "job", j.ID, "error", err)
-			continue
-		}
-		for _, id := range ids {
-			s.leave(ctx, id)
-		}
+		s.dropWaitsOf(ctx, j.ID)
+	}
+}
+
+func (s *Service) dropWaitsOf(ctx context.Context, jobID string) {
+	ids, err := s.Values.DropWaits(ctx, jobID)
+	if err != nil {
+		s.Log.Warn("cannot take back what a job waited for; the sweep tries again", "job", jobID, "error", err)
+		return
+	}
+	for _, id := range ids {
+		s.leave(ctx, id)
 	}
 }
 

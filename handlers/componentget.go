@@ -25,7 +25,7 @@ var (
 
 // componentQuery reads which component is asked for, and in which form.
 func componentQuery(c *gin.Context) (q model.ComponentQuery, format string, err error) {
-	p, err := queryOf(c, "component", "tag", "architecture", "url", "subdir", "commit", "format", "retry")
+	p, err := queryOf(c, "component", "tag", "architecture", "url", "subdir", "commit", "digest", "format", "retry")
 	if err != nil {
 		return q, "", err
 	}
@@ -38,9 +38,12 @@ func componentQuery(c *gin.Context) (q model.ComponentQuery, format string, err 
 	}
 	q = model.ComponentQuery{
 		Component: p["component"], Tag: p["tag"], Architecture: p["architecture"], URL: p["url"], Subdir: p["subdir"],
-		MayBuild: holds(exchangeOf(c).principal, ScopeComponentsWrite),
+		MayBuild: !isHead(c) && holds(exchangeOf(c).principal, ScopeComponentsWrite), // HEAD changes nothing
 	}
 	if q.Commit, err = p.commit(); err != nil {
+		return q, "", err
+	}
+	if q.Digest, err = p.digest(); err != nil {
 		return q, "", err
 	}
 	if q.Retry, err = p.flag("retry", false); err != nil {
@@ -65,6 +68,21 @@ func (q query) digest() (string, error) {
 		return "", model.FieldErrorf(model.CodeParamInvalid, "digest", "A digest is sha256: and 64 hex digits in lower case.")
 	}
 	return q["digest"], nil
+}
+
+// isHead reports whether the answer goes without its body. ServeHTTP has made a GET of the request.
+func isHead(c *gin.Context) bool {
+	_, head := connectionOf(c.Writer)
+	return head
+}
+
+// refuseComponent is refuse for a component that was asked for. To HEAD, which builds nothing whatever the key may do, one
+// that would have to be built is one that is not there.
+func (s *Server) refuseComponent(c *gin.Context, err error) {
+	if isHead(c) && model.CodeOf(err) == model.CodeScopeInsufficient {
+		err = model.Errorf(model.CodeComponentNotFound, "There is no such component yet, and HEAD builds none: ask with GET.").Wrap(err)
+	}
+	s.refuse(c, err)
 }
 
 // awaitedComponent returns what the build under way has made, when it ends within the time that the caller would wait,

@@ -88,15 +88,21 @@ func (s *Server) refuseSubmission(c *gin.Context, err error) {
 //	@Summary		Get a component, built on demand
 //	@Description	When the component is there for the tag's commit and the architecture, it is handed out in the `format` asked for:
 //	@Description	`json` describes it and has a download URL, `path` has the path of a read-only tree on the server's disk and a command that
-//	@Description	copies it, and `tar.gz`, `tar.zst`, `tar` and `zip` are its bytes, with `Range`, `If-Range`, `ETag` and `Content-Digest`; where the
-//	@Description	store sends them itself, a redirect to it.
+//	@Description	copies it, and `tar.gz`, `tar.zst`, `tar` and `zip` are its bytes, with `Range`, `If-Range`, `ETag` and `Content-Digest`. A path
+//	@Description	stays for a day after it was last asked for, and less only when the server's disk is nearly full.
+//	@Description
+//	@Description	Where an object store sends the bytes itself, the answer is a redirect to it, which must not be followed with the API key:
+//	@Description	`curl -L` leaves `Authorization: Bearer KEY` out on another host, and sends `X-API-Key` along. The store has entity tags of its
+//	@Description	own, so that `If-Match` and `If-Range` are not for it either.
 //	@Description
 //	@Description	When there is none, it is built, if the key holds `components:write`: 202 with `buildId` and `Location`, or with `Prefer: wait=N`
 //	@Description	up to N seconds later the component. A build that failed answers with the status of its `code`, its `buildId` and the last
 //	@Description	lines of its log; so does the next request for the same, unless `retry=1` or the reason was a passing one.
 //	@Description
-//	@Description	`tag` is any git ref and is resolved each time. The header `X-Cooper-Commit` names the commit of what is sent, and
-//	@Description	`X-Cooper-Digest` the digest of the whole file in that format.
+//	@Description	`tag` is any git ref. A branch is resolved each time; a tag or commit that was built is answered from the store, and `retry=1`
+//	@Description	resolves it again. The header `X-Cooper-Commit` names the commit of what is sent, and `X-Cooper-Digest` the digest of the whole
+//	@Description	file in that format. A commit may be built more than once, with other results: `digest` gets the same bytes for as long as
+//	@Description	they are kept, and is what download URLs have. HEAD tells what GET would send, and starts no build: 404 when there is none.
 //	@Tags			components
 //	@Produce		json
 //	@Produce		application/gzip
@@ -110,12 +116,14 @@ func (s *Server) refuseSubmission(c *gin.Context, err error) {
 //	@Param			url				query		string	false	"The git repository; needed only the first time"	example(https://github.com/madler/zlib)
 //	@Param			subdir			query		string	false	"Folder of the repository that the component is in"
 //	@Param			commit			query		string	false	"Only what was built of this commit, of 40 hex digits; nothing is built"
+//	@Param			digest			query		string	false	"Only the value whose tarball, in the format in which it is kept, has this digest; nothing is built"	example(sha256:9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f)
 //	@Param			format			query		string	false	"What to answer with"	Enums(json, path, tar.gz, tar.zst, tar, zip)	default(json)
-//	@Param			retry			query		boolean	false	"Build again although the same failed before"
+//	@Param			retry			query		boolean	false	"Build again although the same failed before, and resolve a tag again although it was built"
 //	@Param			Prefer			header		string	false	"wait=N waits up to N seconds, at most 3600, for the outcome of a build"	example(wait=60)
 //	@Param			Range			header		string	false	"Bytes wanted of a tarball"	example(bytes=1000-)
 //	@Param			If-Range		header		string	false	"ETag for which Range holds; another gets the whole tarball"
 //	@Param			If-None-Match	header		string	false	"ETags of what the caller has"
+//	@Param			If-Match		header		string	false	"ETags of which the tarball must have one"
 //	@Param			linux_username	header		string	false	"Linux user who asks: recorded with a build, and no proof of anything"
 //	@Param			X-Linux-Username	header		string	false	"The same, for proxies that drop headers with underscores"
 //	@Param			github_username	header		string	false	"GitHub user who asks: recorded with a build, and no proof of anything"
@@ -159,7 +167,7 @@ func (s *Server) getComponent(c *gin.Context) {
 	}
 	switch {
 	case err != nil:
-		s.refuse(c, err)
+		s.refuseComponent(c, err)
 	case state.Failed != nil:
 		s.refuseFailed(c, state)
 	case state.Component == nil:

@@ -285,7 +285,11 @@ func TestGetComponentPath(t *testing.T) {
 func TestGetComponentRefuses(t *testing.T) {
 	a := serve(t)
 	a.get(t, base+"/component").requireCode(t, 422, model.CodeFieldRequired)
-	for _, q := range []string{"format=rar", "retry=maybe", "commit=abc", "commit=" + strings.Repeat("x", 40), "x=1", "component=b"} {
+	for _, q := range []string{
+		"format=rar", "retry=maybe", "commit=abc", "commit=" + strings.Repeat("x", 40), "x=1", "component=b",
+		"digest=" + strings.Repeat("a", 64), "digest=sha256:" + strings.Repeat("a", 63), "digest=sha256:" + strings.Repeat("A", 64),
+		"digest=sha512:" + strings.Repeat("a", 64), "digest=sha256:" + strings.Repeat("a", 64) + "%0A",
+	} {
 		a.get(t, base+"/component?component=a&"+q).requireCode(t, 400, model.CodeParamInvalid)
 	}
 	require.Empty(t, a.components.queries)
@@ -298,6 +302,30 @@ func TestGetComponentRefuses(t *testing.T) {
 		return model.ComponentState{}, model.Errorf(model.CodeScopeInsufficient, "A build needs components:write.")
 	}
 	a.get(t, base+"/component?component=a", "X-API-Key", readKey).requireCode(t, 403, model.CodeScopeInsufficient)
+}
+
+// TestHeadBuildsNothing: asking what there would be must not make it.
+func TestHeadBuildsNothing(t *testing.T) {
+	a := serve(t)
+	a.components.component = func(_ context.Context, q model.ComponentQuery) (model.ComponentState, error) {
+		if !q.MayBuild {
+			return model.ComponentState{}, model.Errorf(model.CodeScopeInsufficient, "A build needs components:write.")
+		}
+		b := componentBuild(model.StatusQueued)
+		return model.ComponentState{Build: &b}, nil
+	}
+	for _, format := range []string{"json", "tar.gz", "path"} {
+		at := base + "/component?component=z&format=" + format
+		require.Equal(t, 404, a.call(t, http.MethodHead, at, nil, "Prefer", "wait=5").StatusCode)
+		require.Equal(t, 404, a.call(t, http.MethodHead, at, nil, "X-API-Key", readKey).StatusCode)
+		require.Equal(t, http.StatusAccepted, a.get(t, at).StatusCode)
+		a.get(t, at, "X-API-Key", readKey).requireCode(t, 403, model.CodeScopeInsufficient)
+	}
+	for i, q := range a.components.queries {
+		require.Equal(t, i%4 == 2, q.MayBuild)
+	}
+	a.building()
+	require.Equal(t, http.StatusAccepted, a.call(t, http.MethodHead, base+"/component?component=z", nil).StatusCode, "somebody else began it")
 }
 
 func TestGetComponentOnAMiss(t *testing.T) {

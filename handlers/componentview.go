@@ -23,7 +23,7 @@ type ComponentRequestBody struct {
 
 // ComponentLinks are where to go from a component, under the URL by which others reach the server.
 type ComponentLinks struct {
-	Tarball string `json:"tarball" example:"http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64&commit=8bd2&component=zlib&format=tar.gz&tag=v1.3"`
+	Tarball string `json:"tarball" example:"http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64&component=zlib&digest=sha256%3A9b2c&format=tar.gz&tag=v1.3"`
 	Graph   string `json:"graph" example:"http://127.0.0.1:8080/api/v1/components/zlib/graph?architecture=linux%2Famd64&tag=v1.3"`
 	Build   string `json:"build" example:"http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e"`
 	Logs    string `json:"logs" example:"http://127.0.0.1:8080/api/v1/builds/019349c2-7f5a-7c31-9d8e-2b6f5a1c4d3e/logs"`
@@ -31,7 +31,7 @@ type ComponentLinks struct {
 
 // ComponentRecord is what is known of a component.
 type ComponentRecord struct {
-	Component      string             `json:"component" example:"http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64&commit=8bd2&component=zlib&format=tar.gz&tag=v1.3"` // where its tarball is downloaded; with format=path, the path of its files on the server's disk
+	Component      string             `json:"component" example:"http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64&component=zlib&digest=sha256%3A9b2c&format=tar.gz&tag=v1.3"` // where its tarball is downloaded; with format=path, the path of its files on the server's disk
 	Name           string             `json:"name" example:"zlib"`
 	Tag            string             `json:"tag" example:"v1.3"`
 	Architecture   string             `json:"architecture" example:"linux/amd64"`
@@ -142,12 +142,12 @@ func pullCommand(platform, image string) string {
 	return "docker pull --platform " + platform + " " + image
 }
 
-// componentLinks names this very commit, so that the tarball stays the same when the tag moves.
+// componentLinks names this very tarball, so that it stays the same when the tag moves or the commit is built again.
 func (s *Server) componentLinks(c model.Component) ComponentLinks {
 	at := s.cfg.PublicURL + base
 	architecture := cmp.Or(c.Environment, c.Platform)
 	tarball := url.Values{
-		"component": {c.Name}, "tag": {c.Tag}, "architecture": {architecture}, "commit": {c.Source.Commit}, "format": {string(c.Tarball.Format)},
+		"component": {c.Name}, "tag": {c.Tag}, "architecture": {architecture}, "digest": {c.Tarball.Digest}, "format": {string(c.Tarball.Format)},
 	}
 	graph := url.Values{"tag": {c.Tag}, "architecture": {architecture}}
 	path := url.URL{Path: "/components/" + c.Name + "/graph"}

@@ -22,29 +22,42 @@ func (s *Server) download(c *gin.Context, component model.Component, format mode
 	}
 	c.Header("X-Cooper-Commit", component.Source.Commit)
 	c.Header("X-Cooper-Digest", d.Digest)
-	_, head := connectionOf(c.Writer)
-	if d.URL != "" && !head {
-		c.Header("Location", d.URL)
-		c.Header("Content-Length", "0")
-		c.Status(http.StatusTemporaryRedirect)
-		c.Writer.WriteHeaderNow()
-		return
-	}
-	contentHeaders(c.Writer.Header(), component, format, d)
-	c.Header("Cache-Control", cacheControl(c, component))
-	if d.URL != "" { // such a URL is for GET alone
-		c.Header("Content-Length", strconv.FormatInt(d.Size, 10))
-		c.Status(http.StatusOK)
-		c.Writer.WriteHeaderNow()
+	if d.URL != "" {
+		s.sendElsewhere(c, component, format, d)
 		return
 	}
 	defer func() { _ = d.File.Close() }()
-	s.sendFile(c, d, head)
+	contentHeaders(c, component, format, d)
+	s.sendFile(c, d)
+}
+
+// sendElsewhere says where the store sends a file. The store knows nothing of our entity tags, so conditions are looked
+// at here. A presigned URL is for GET alone: HEAD is answered here, too.
+func (s *Server) sendElsewhere(c *gin.Context, component model.Component, format model.Format, d model.Download) {
+	status := http.StatusTemporaryRedirect
+	switch unmet := conditionOf(c.Request.Header, `"`+d.Digest+`"`); {
+	case unmet == http.StatusPreconditionFailed:
+		s.refuseDownload(c, unmet)
+		return
+	case unmet == http.StatusNotModified:
+		status = unmet
+		c.Header("ETag", `"`+d.Digest+`"`)
+		c.Header("Cache-Control", cacheControl(c))
+	case isHead(c):
+		status = http.StatusOK
+		contentHeaders(c, component, format, d)
+		c.Header("Content-Length", strconv.FormatInt(d.Size, 10))
+	default:
+		c.Header("Location", d.URL)
+		c.Header("Content-Length", "0")
+	}
+	c.Status(status)
+	c.Writer.WriteHeaderNow()
 }
 
 // sendFile sends a file that is open, or what the caller wants of it. It gives no Last-Modified: a tag that moves back
 // would name bytes that are older than those that the caller has.
-func (s *Server) sendFile(c *gin.Context, d model.Download, head bool) {
+func (s *Server) sendFile(c *gin.Context, d model.Download) {
 	r := *c.Request
 	r.Header = r.Header.Clone()
 	if wanted := rangeOf(r.Header, d.Size); wanted != "" {
@@ -53,8 +66,8 @@ func (s *Server) sendFile(c *gin.Context, d model.Download, head bool) {
 		r.Header.Del("Range")
 	}
 	out := newFileWriter(c, s.cfg.WriteStall)
-	if head {
-		r.Method = http.MethodHead // ServeHTTP has made a GET of it
+	if isHead(c) {
+		r.Method = http.MethodHead
 	} else {
 		out.contentDigest = digestField(d.Digest)
 	}
@@ -88,7 +101,9 @@ func (s *Server) refuseDownload(c *gin.Context, status int) {
 }
 
 // contentHeaders describes the tarball in that format.
-func contentHeaders(h http.Header, component model.Component, format model.Format, d model.Download) {
+func contentHeaders(c *gin.Context, component model.Component, format model.Format, d model.Download) {
+	h := c.Writer.Header()
+	h.Set("Cache-Control", cacheControl(c))
 	h.Set("Content-Type", mediaType(format))
 	h.Set("Content-Disposition", `attachment; filename="`+fileName(component, format)+`"`)
 	h.Set("Accept-Ranges", "bytes")
@@ -123,10 +138,10 @@ func fileName(c model.Component, f model.Format) string {
 	return strings.TrimLeft(name[:min(len(name), longest)], ".-") + "." + string(f)
 }
 
-// cacheControl lets a caller keep what a commit names. What a tag or branch names may be another thing at any time, and
-// is asked for again, with its ETag.
-func cacheControl(c *gin.Context, component model.Component) string {
-	if c.Query("commit") != "" || component.Source.Kind == model.RefCommit && fullCommit.MatchString(component.Tag) {
+// cacheControl lets a caller keep what a digest names. What a tag or branch names may be another thing at any time, and
+// so may what was built of a commit, when it is built again; they are asked for again, with their ETag.
+func cacheControl(c *gin.Context) string {
+	if c.Query("digest") != "" {
 		return "private, max-age=31536000, immutable"
 	}
 	return "private, no-cache"

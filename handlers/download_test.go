@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,7 +11,10 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,17 +85,40 @@ func TestDigestField(t *testing.T) {
 	}
 }
 
-func TestDownloadOfACommitIsKept(t *testing.T) {
+// TestWhatADigestNamesIsKept: a commit that is built again may have other bytes, so only a digest names what stays.
+func TestWhatADigestNamesIsKept(t *testing.T) {
 	a := serve(t)
-	a.store(t, 10)
-	require.Contains(t, a.get(t, tarGz+"&commit="+zlib().Source.Commit).Header.Get("Cache-Control"), "immutable")
+	f := a.store(t, 10)
 	c := zlib()
 	c.Source.Kind, c.Tag = model.RefCommit, c.Source.Commit
 	a.found(c)
-	require.Contains(t, a.get(t, tarGz).Header.Get("Cache-Control"), "immutable")
-	c.Tag = c.Source.Commit[:7]
-	a.found(c)
-	require.NotContains(t, a.get(t, tarGz).Header.Get("Cache-Control"), "immutable", "a short commit may come to mean another one")
+	for query, want := range map[string]string{
+		"&digest=" + zlib().Tarball.Digest: "private, max-age=31536000, immutable",
+		"&commit=" + zlib().Source.Commit:  "private, no-cache",
+		"":                                 "private, no-cache",
+	} {
+		got := a.get(t, tarGz+query)
+		require.Equal(t, want, got.Header.Get("Cache-Control"), query)
+		require.Equal(t, `"`+f.digest+`"`, got.Header.Get("ETag"))
+	}
+}
+
+// TestDownloadURLsNameTheBytes: the URL that an answer gives leads to the very value that the answer is about, also when
+// the same commit was built again since.
+func TestDownloadURLsNameTheBytes(t *testing.T) {
+	a := serve(t)
+	a.found(zlib())
+	m := a.get(t, base+"/component?component=team/zlib&tag=v1.3").json(t)
+	links, ok := m["links"].(map[string]any)
+	require.True(t, ok)
+	require.Equal(t, m["component"], links["tarball"])
+	at, err := url.Parse(fmt.Sprint(m["component"]))
+	require.NoError(t, err)
+	require.Equal(t, zlib().Tarball.Digest, at.Query().Get("digest"))
+	require.False(t, at.Query().Has("commit"))
+	a.get(t, at.RequestURI())
+	require.Equal(t, zlib().Tarball.Digest, a.components.queries[1].Digest)
+	require.Equal(t, "linux/amd64", a.components.queries[1].Architecture)
 }
 
 func TestFileNames(t *testing.T) {
@@ -275,6 +302,90 @@ func TestDownloadFromTheStoreItself(t *testing.T) {
 	require.Equal(t, 200, head.StatusCode)
 	require.EqualValues(t, 10, head.ContentLength)
 	require.Equal(t, `"`+digest+`"`, head.Header.Get("ETag"))
+}
+
+// TestConditionsOfWhatTheStoreSends: the store does not know our entity tags, so it never gets to see a request that
+// they settle.
+func TestConditionsOfWhatTheStoreSends(t *testing.T) {
+	a := serve(t)
+	a.found(zlib())
+	tag := `"` + zlib().Tarball.Digest + `"`
+	a.tarballs.open = func(model.Tarball, model.Format) (model.Download, error) {
+		return model.Download{Digest: zlib().Tarball.Digest, Size: 10, URL: "https://store.example/b"}, nil
+	}
+	a.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for name, tt := range map[string]struct {
+		headers []string
+		get     int
+		head    int
+	}{
+		"none":             {nil, 307, 200},
+		"has it":           {[]string{"If-None-Match", tag}, 304, 304},
+		"has it, weak":     {[]string{"If-None-Match", `"x,", W/` + tag}, 304, 304},
+		"has any":          {[]string{"If-None-Match", " *"}, 304, 304},
+		"has another":      {[]string{"If-None-Match", `"x"`}, 307, 200},
+		"no tag":           {[]string{"If-None-Match", "x, " + tag}, 307, 200},
+		"not closed":       {[]string{"If-None-Match", tag[:9]}, 307, 200},
+		"this one":         {[]string{"If-Match", `"x" ,` + tag}, 307, 200},
+		"any":              {[]string{"If-Match", "*"}, 307, 200},
+		"not this one":     {[]string{"If-Match", `"x"`}, 412, 412},
+		"this one, weak":   {[]string{"If-Match", "W/" + tag}, 412, 412},
+		"another, has it":  {[]string{"If-Match", `"x"`, "If-None-Match", tag}, 412, 412},
+		"this one, has it": {[]string{"If-Match", tag, "If-None-Match", tag}, 304, 304},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, tt.head, a.call(t, http.MethodHead, tarGz, nil, tt.headers...).StatusCode)
+			got := a.get(t, tarGz, tt.headers...)
+			require.Equal(t, tt.get, got.StatusCode)
+			require.Equal(t, tt.get == 307, got.Header.Get("Location") != "")
+			switch tt.get {
+			case 304:
+				require.Empty(t, got.body)
+				require.Equal(t, tag, got.Header.Get("ETag"))
+				require.Equal(t, "private, no-cache", got.Header.Get("Cache-Control"))
+			case 412:
+				got.requireCode(t, 412, model.CodePreconditionFailed)
+				require.Equal(t, "no-store", got.Header.Get("Cache-Control"))
+			}
+		})
+	}
+}
+
+// bearerAuth takes the key from the header Authorization, too.
+type bearerAuth struct{ Authenticator }
+
+func (a bearerAuth) Enter(ctx context.Context, h http.Header, clientIP string) (Principal, error) {
+	if key, ok := strings.CutPrefix(h.Get("Authorization"), "Bearer "); ok {
+		h = http.Header{"X-Api-Key": {key}}
+	}
+	return a.Authenticator.Enter(ctx, h, clientIP)
+}
+
+// TestCurlDownloadsFromTheStoreItself runs the README's way to download: curl takes up what it has, and the store is not
+// given the key.
+func TestCurlDownloadsFromTheStoreItself(t *testing.T) {
+	a := serve(t, func(c *Config) { c.Auth = bearerAuth{c.Auth} })
+	f := a.store(t, 100_000)
+	var got http.Header
+	store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Clone()
+		http.ServeFile(w, r, f.path)
+	}))
+	t.Cleanup(store.Close)
+	elsewhere := strings.Replace(store.URL, "127.0.0.1", "localhost", 1)
+	a.tarballs.open = func(model.Tarball, model.Format) (model.Download, error) {
+		return model.Download{Digest: f.digest, Size: int64(len(f.bytes)), URL: elsewhere + "/b"}, nil
+	}
+	file := filepath.Join(t.TempDir(), "zlib.tar.gz")
+	require.NoError(t, os.WriteFile(file, f.bytes[:40_000], 0o600))
+	args := []string{"--silent", "--show-error", "--fail-with-body", "-L", "-H", "Authorization: Bearer " + fullKey, "-C", "-", "-o", file, a.URL + tarGz}
+	out, err := exec.CommandContext(t.Context(), "curl", args...).CombinedOutput()
+	require.NoError(t, err, string(out))
+	have, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(f.bytes, have))
+	require.Equal(t, "bytes=40000-", got.Get("Range"))
+	require.NotContains(t, fmt.Sprint(got), fullKey)
 }
 
 func TestDownloadRefuses(t *testing.T) {

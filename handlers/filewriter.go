@@ -13,7 +13,7 @@ import (
 
 // Sizes of the pieces in which a file goes out. Each piece has a deadline of its own.
 const (
-	filePiece = int64(8) << 20  // sent by the kernel; one that stops in the middle goes on
+	filePiece = int64(8) << 20  // sent by the kernel from the file; one that stops in the middle goes on
 	copyPiece = int64(64) << 10 // copied, encrypted or framed on its way; one that stops is the end
 )
 
@@ -27,8 +27,7 @@ type fileWriter struct {
 	direct        io.ReaderFrom // net/http's own; nil when it has none (HTTP/2, recorders)
 	rc            *http.ResponseController
 	stall         time.Duration
-	piece         int64
-	resumes       bool
+	plain         bool   // the connection is neither encrypted nor framed
 	contentDigest string // for an answer that is whole
 	refused       int    // the status of a refusal
 	broken        error  // why not all was sent
@@ -37,13 +36,10 @@ type fileWriter struct {
 
 func newFileWriter(c *gin.Context, stall time.Duration) *fileWriter {
 	w := &fileWriter{
-		ResponseWriter: c.Writer, ctx: c.Request.Context(), x: exchangeOf(c), rc: http.NewResponseController(c.Writer), stall: stall, piece: copyPiece,
+		ResponseWriter: c.Writer, ctx: c.Request.Context(), x: exchangeOf(c), rc: http.NewResponseController(c.Writer), stall: stall,
 	}
 	w.direct, _ = connectionOf(c.Writer)
-	// A TLS connection whose write timed out is good for nothing more; a plain one goes on where it stopped.
-	if w.resumes = w.direct != nil && c.Request.TLS == nil; w.resumes {
-		w.piece = filePiece
-	}
+	w.plain = w.direct != nil && c.Request.TLS == nil
 	return w
 }
 
@@ -84,7 +80,7 @@ func (w *fileWriter) Write(p []byte) (int, error) {
 }
 
 // ReadFrom sends what src has, in pieces. For net/http to leave the work to the kernel, src is an *io.LimitedReader over
-// an *os.File, which is what ServeContent gives.
+// an *os.File, which is what ServeContent gives, but for several ranges: they come through a pipe.
 func (w *fileWriter) ReadFrom(src io.Reader) (n int64, err error) {
 	w.WriteHeaderNow()
 	left := int64(1<<63 - 1)
@@ -92,22 +88,33 @@ func (w *fileWriter) ReadFrom(src io.Reader) (n int64, err error) {
 		src, left = limited.R, limited.N
 		defer func() { limited.N = left }()
 	}
+	piece, resumes := w.pieceOf(src)
 	for left > 0 {
 		if w.broken = w.ctx.Err(); w.broken != nil {
 			return n, w.broken
 		}
 		_ = w.rc.SetWriteDeadline(time.Now().Add(w.stall)) // recorders have no deadline
-		sent, err := w.send(&io.LimitedReader{R: src, N: min(left, w.piece)})
+		sent, err := w.send(&io.LimitedReader{R: src, N: min(left, piece)})
 		n, left = n+sent, left-sent
 		if err == nil && sent == 0 {
 			err = io.ErrUnexpectedEOF // the file has become shorter
 		}
-		if err != nil && (sent == 0 || !w.resumes || !errors.Is(err, os.ErrDeadlineExceeded)) {
+		if err != nil && (sent == 0 || !resumes || !errors.Is(err, os.ErrDeadlineExceeded)) {
 			w.broken = err
 			return n, err
 		}
 	}
 	return n, nil
+}
+
+// pieceOf returns how large the pieces of a source are, and whether one that stops in the middle goes on. It does where
+// the kernel takes from a file just what it sends. What a copy has read and not written is lost, and a TLS connection
+// whose write timed out is good for nothing more.
+func (w *fileWriter) pieceOf(src io.Reader) (size int64, resumes bool) {
+	if _, isFile := src.(*os.File); isFile && w.plain {
+		return filePiece, true
+	}
+	return copyPiece, false
 }
 
 func (w *fileWriter) send(piece *io.LimitedReader) (int64, error) {

@@ -16,7 +16,7 @@ import (
 //
 //	@Summary		Show what a component was built with
 //	@Description	The component and all that it was built with, directly and indirectly: as JSON, or drawn as SVG with `format=svg` or
-//	@Description	`Accept: image/svg+xml`.
+//	@Description	`Accept: image/svg+xml`. A graph that has more than 2,000 components and edges is not drawn: TOO_MANY_ITEMS.
 //	@Tags			components
 //	@Produce		json
 //	@Produce		image/svg+xml
@@ -30,7 +30,7 @@ import (
 //	@Failure		401	{object}	ErrorBody	"AUTH_MISSING, AUTH_INVALID, AUTH_EXPIRED, AUTH_REVOKED"
 //	@Failure		403	{object}	ErrorBody	"SCOPE_INSUFFICIENT"
 //	@Failure		404	{object}	ErrorBody	"COMPONENT_NOT_FOUND, NOT_FOUND"
-//	@Failure		422	{object}	ErrorBody	"NAME_INVALID, NAME_TOO_LONG, REF_INVALID, PLATFORM_UNSUPPORTED, FIELD_INVALID_CHAR"
+//	@Failure		422	{object}	ErrorBody	"NAME_INVALID, NAME_TOO_LONG, REF_INVALID, PLATFORM_UNSUPPORTED, FIELD_INVALID_CHAR, TOO_MANY_ITEMS"
 //	@Failure		429	{object}	ErrorBody	"RATE_LIMITED"
 //	@Failure		500	{object}	ErrorBody	"INTERNAL"
 //	@Failure		503	{object}	ErrorBody	"UNAVAILABLE, SHUTTING_DOWN"
@@ -60,7 +60,7 @@ func (s *Server) getGraph(c *gin.Context) {
 	}
 	c.Header("Vary", "Accept")
 	if format == "svg" || format == "" && wantsSVG(c.Request.Header) {
-		s.respondSVG(c, drawGraph(g))
+		s.respondDrawing(c, g)
 		return
 	}
 	s.respond(c, http.StatusOK, GraphBody{
@@ -73,6 +73,18 @@ func wantsSVG(h http.Header) bool {
 	return slices.ContainsFunc(h.Values("Accept"), func(v string) bool {
 		return strings.Contains(strings.ToLower(v), "image/svg+xml")
 	})
+}
+
+// mostDrawn bounds the components and edges of a drawing: what laying it out costs, and what a person can look at.
+const mostDrawn = 2000
+
+func (s *Server) respondDrawing(c *gin.Context, g model.Graph) {
+	if n := len(g.Nodes) + len(g.Edges); n > mostDrawn {
+		s.refuse(c, model.FieldErrorf(model.CodeTooManyItems, "format",
+			"The graph has %d components and edges, and at most %d are drawn: take it with format=json.", n, mostDrawn))
+		return
+	}
+	s.respondSVG(c, drawGraph(g))
 }
 
 // respondSVG sends a picture. Nothing in it may run or be loaded, also where a browser shows it as a page.

@@ -123,6 +123,28 @@ func TestDrawingsAreWellFormed(t *testing.T) {
 	}
 }
 
+// TestGraphsTooLargeToDraw: what costs much to lay out and nobody can look at is refused before it is begun.
+func TestGraphsTooLargeToDraw(t *testing.T) {
+	a := serve(t)
+	g := model.Graph{Nodes: []model.GraphNode{node("root@1")}}
+	for i := range mostDrawn/2 - 1 {
+		n := node(fmt.Sprintf("n%d@1", i))
+		g.Nodes = append(g.Nodes, n)
+		g.Edges = append(g.Edges, model.GraphEdge{From: "root@1", To: n.ID})
+	}
+	g.Edges = append(g.Edges, model.GraphEdge{From: "n0@1", To: "n1@1"})
+	require.Equal(t, mostDrawn, len(g.Nodes)+len(g.Edges))
+	a.components.graph = func(model.ComponentQuery) (model.Graph, error) { return g, nil }
+	require.Equal(t, 200, a.get(t, base+"/components/root/graph?format=svg").StatusCode)
+	g.Edges = append(g.Edges, model.GraphEdge{From: "n1@1", To: "n2@1"})
+	for _, headers := range [][]string{{"format=svg"}, {"", "Accept", "image/svg+xml"}} {
+		got := a.get(t, base+"/components/root/graph?"+headers[0], headers[1:]...)
+		got.requireCode(t, 422, model.CodeTooManyItems)
+		require.Contains(t, got.json(t)["errorMessage"], "format=json")
+	}
+	require.Equal(t, 200, a.get(t, base+"/components/root/graph?format=json").StatusCode)
+}
+
 // TestBoxesDoNotOverlap holds the layout to what makes it readable.
 func TestBoxesDoNotOverlap(t *testing.T) {
 	l := layOut(tools())

@@ -5,8 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"mime"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -145,6 +148,67 @@ func TestASlowDownloadThatMovesGoesOn(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 	require.EqualValues(t, size, n)
 	require.Equal(t, f.digest, "sha256:"+hex.EncodeToString(sum.Sum(nil)))
+}
+
+// TestASlowDownloadOfSeveralRanges reads them slower than the stall allows for what a file would be sent in at once. They
+// come through a pipe, from which what was read and not sent is gone: all bytes are right, or the connection breaks.
+func TestASlowDownloadOfSeveralRanges(t *testing.T) {
+	const size, half, stall = 24 << 20, 12 << 20, 150 * time.Millisecond
+	a := serve(t, func(c *Config) { c.WriteStall = stall })
+	f := a.store(t, size)
+	conn, r := dial(t, a)
+	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(64<<10))
+	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nX-API-Key: %s\r\nRange: bytes=0-%d,%d-\r\n\r\n", tarGz, fullKey, half-1, half)
+	require.NoError(t, err)
+	resp, err := http.ReadResponse(r, nil)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, http.StatusPartialContent, resp.StatusCode)
+	tick := time.NewTicker(stall / 10)
+	defer tick.Stop()
+	var got bytes.Buffer
+	for err == nil {
+		<-tick.C
+		_, err = io.CopyN(&got, resp.Body, 256<<10)
+	}
+	if !errors.Is(err, io.EOF) || int64(got.Len()) < resp.ContentLength {
+		t.Logf("broken off after %d bytes: %v", got.Len(), err)
+		eventually(t, "the handler has ended", func() bool { return strings.Contains(a.log.String(), "download broken off") })
+		return
+	}
+	_, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	require.NoError(t, err)
+	parts := multipart.NewReader(&got, params["boundary"])
+	for _, want := range [][]byte{f.bytes[:half], f.bytes[half:]} {
+		p, err := parts.NextPart()
+		require.NoError(t, err)
+		b, err := io.ReadAll(p)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(want, b), "%d bytes", len(b))
+	}
+}
+
+// TestOnlyFilesGoOn: a source that is no file loses what was read of it when a write stops in the middle.
+func TestOnlyFilesGoOn(t *testing.T) {
+	file, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	defer file.Close()
+	pipe, _ := io.Pipe()
+	for name, tt := range map[string]struct {
+		src     io.Reader
+		plain   bool
+		size    int64
+		resumes bool
+	}{
+		"a file":           {file, true, filePiece, true},
+		"a file encrypted": {file, false, copyPiece, false},
+		"a pipe":           {pipe, true, copyPiece, false},
+		"another reader":   {&counted{File: file}, true, copyPiece, false},
+	} {
+		size, resumes := (&fileWriter{plain: tt.plain}).pieceOf(tt.src)
+		require.Equal(t, tt.size, size, name)
+		require.Equal(t, tt.resumes, resumes, name)
+	}
 }
 
 // TestAShorterFileBreaksTheConnection: a client must not take a part for the whole.

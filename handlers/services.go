@@ -51,8 +51,9 @@ type Components interface {
 	// SubmitComponent checks the request and records a build, or joins one in flight.
 	SubmitComponent(ctx context.Context, r model.ComponentRequest) (model.Submission, error)
 	// Component returns a component, or the build that is making it, which it starts when there is none and the caller
-	// may, or how the same build failed before. COMPONENT_NOT_FOUND when nothing may be built; URL_REQUIRED when it is not
-	// known where the component comes from.
+	// may, or how the same build failed before. SCOPE_INSUFFICIENT when there is none and the caller may not build it;
+	// NOT_FOUND when the value of a commit or digest is not kept; COMPONENT_NOT_FOUND when it is not known where the
+	// component comes from.
 	Component(ctx context.Context, q model.ComponentQuery) (model.ComponentState, error)
 	// Made returns what a build has made for a platform, or how it stands.
 	Made(ctx context.Context, buildID, platform string) (model.ComponentState, error)
@@ -74,7 +75,8 @@ type Tarballs interface {
 	// one. ARTIFACT_CORRUPT when the bytes are not what they were; NOT_FOUND when they are gone.
 	Open(ctx context.Context, t model.Tarball, f model.Format) (model.Download, error)
 	// Tree returns the path of a folder on this machine that holds the tarball's files, unpacking it the first time. It
-	// stays for at least a day after it was last asked for. PATH_NOT_AVAILABLE when the store is not on this disk.
+	// stays for a day after it was last asked for, and less only when the disk is nearly full. PATH_NOT_AVAILABLE when the
+	// store is not on this disk.
 	Tree(ctx context.Context, t model.Tarball) (path string, err error)
 }
 

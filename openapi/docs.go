@@ -432,7 +432,7 @@ const docTemplate = `{
         },
         "/api/v1/component": {
             "get": {
-                "description": "When the component is there for the tag's commit and the architecture, it is handed out in the ` + "`" + `format` + "`" + ` asked for:\n` + "`" + `json` + "`" + ` describes it and has a download URL, ` + "`" + `path` + "`" + ` has the path of a read-only tree on the server's disk and a command that\ncopies it, and ` + "`" + `tar.gz` + "`" + `, ` + "`" + `tar.zst` + "`" + `, ` + "`" + `tar` + "`" + ` and ` + "`" + `zip` + "`" + ` are its bytes, with ` + "`" + `Range` + "`" + `, ` + "`" + `If-Range` + "`" + `, ` + "`" + `ETag` + "`" + ` and ` + "`" + `Content-Digest` + "`" + `; where the\nstore sends them itself, a redirect to it.\n\nWhen there is none, it is built, if the key holds ` + "`" + `components:write` + "`" + `: 202 with ` + "`" + `buildId` + "`" + ` and ` + "`" + `Location` + "`" + `, or with ` + "`" + `Prefer: wait=N` + "`" + `\nup to N seconds later the component. A build that failed answers with the status of its ` + "`" + `code` + "`" + `, its ` + "`" + `buildId` + "`" + ` and the last\nlines of its log; so does the next request for the same, unless ` + "`" + `retry=1` + "`" + ` or the reason was a passing one.\n\n` + "`" + `tag` + "`" + ` is any git ref and is resolved each time. The header ` + "`" + `X-Cooper-Commit` + "`" + ` names the commit of what is sent, and\n` + "`" + `X-Cooper-Digest` + "`" + ` the digest of the whole file in that format.",
+                "description": "When the component is there for the tag's commit and the architecture, it is handed out in the ` + "`" + `format` + "`" + ` asked for:\n` + "`" + `json` + "`" + ` describes it and has a download URL, ` + "`" + `path` + "`" + ` has the path of a read-only tree on the server's disk and a command that\ncopies it, and ` + "`" + `tar.gz` + "`" + `, ` + "`" + `tar.zst` + "`" + `, ` + "`" + `tar` + "`" + ` and ` + "`" + `zip` + "`" + ` are its bytes, with ` + "`" + `Range` + "`" + `, ` + "`" + `If-Range` + "`" + `, ` + "`" + `ETag` + "`" + ` and ` + "`" + `Content-Digest` + "`" + `. A path\nstays for a day after it was last asked for, and less only when the server's disk is nearly full.\n\nWhere an object store sends the bytes itself, the answer is a redirect to it, which must not be followed with the API key:\n` + "`" + `curl -L` + "`" + ` leaves ` + "`" + `Authorization: Bearer KEY` + "`" + ` out on another host, and sends ` + "`" + `X-API-Key` + "`" + ` along. The store has entity tags of its\nown, so that ` + "`" + `If-Match` + "`" + ` and ` + "`" + `If-Range` + "`" + ` are not for it either.\n\nWhen there is none, it is built, if the key holds ` + "`" + `components:write` + "`" + `: 202 with ` + "`" + `buildId` + "`" + ` and ` + "`" + `Location` + "`" + `, or with ` + "`" + `Prefer: wait=N` + "`" + `\nup to N seconds later the component. A build that failed answers with the status of its ` + "`" + `code` + "`" + `, its ` + "`" + `buildId` + "`" + ` and the last\nlines of its log; so does the next request for the same, unless ` + "`" + `retry=1` + "`" + ` or the reason was a passing one.\n\n` + "`" + `tag` + "`" + ` is any git ref. A branch is resolved each time; a tag or commit that was built is answered from the store, and ` + "`" + `retry=1` + "`" + `\nresolves it again. The header ` + "`" + `X-Cooper-Commit` + "`" + ` names the commit of what is sent, and ` + "`" + `X-Cooper-Digest` + "`" + ` the digest of the whole\nfile in that format. A commit may be built more than once, with other results: ` + "`" + `digest` + "`" + ` gets the same bytes for as long as\nthey are kept, and is what download URLs have. HEAD tells what GET would send, and starts no build: 404 when there is none.",
                 "produces": [
                     "application/json",
                     "application/gzip",
@@ -487,6 +487,13 @@ const docTemplate = `{
                         "in": "query"
                     },
                     {
+                        "type": "string",
+                        "example": "sha256:9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f9b2c0f3f6a1e0d0c8e2f5d1b7a4c6e8f",
+                        "description": "Only the value whose tarball, in the format in which it is kept, has this digest; nothing is built",
+                        "name": "digest",
+                        "in": "query"
+                    },
+                    {
                         "enum": [
                             "json",
                             "path",
@@ -503,7 +510,7 @@ const docTemplate = `{
                     },
                     {
                         "type": "boolean",
-                        "description": "Build again although the same failed before",
+                        "description": "Build again although the same failed before, and resolve a tag again although it was built",
                         "name": "retry",
                         "in": "query"
                     },
@@ -531,6 +538,12 @@ const docTemplate = `{
                         "type": "string",
                         "description": "ETags of what the caller has",
                         "name": "If-None-Match",
+                        "in": "header"
+                    },
+                    {
+                        "type": "string",
+                        "description": "ETags of which the tarball must have one",
+                        "name": "If-Match",
                         "in": "header"
                     },
                     {
@@ -993,7 +1006,7 @@ const docTemplate = `{
         },
         "/api/v1/components/{name}/graph": {
             "get": {
-                "description": "The component and all that it was built with, directly and indirectly: as JSON, or drawn as SVG with ` + "`" + `format=svg` + "`" + ` or\n` + "`" + `Accept: image/svg+xml` + "`" + `.",
+                "description": "The component and all that it was built with, directly and indirectly: as JSON, or drawn as SVG with ` + "`" + `format=svg` + "`" + ` or\n` + "`" + `Accept: image/svg+xml` + "`" + `. A graph that has more than 2,000 components and edges is not drawn: TOO_MANY_ITEMS.",
                 "produces": [
                     "application/json",
                     "image/svg+xml"
@@ -1069,7 +1082,7 @@ const docTemplate = `{
                         }
                     },
                     "422": {
-                        "description": "NAME_INVALID, NAME_TOO_LONG, REF_INVALID, PLATFORM_UNSUPPORTED, FIELD_INVALID_CHAR",
+                        "description": "NAME_INVALID, NAME_TOO_LONG, REF_INVALID, PLATFORM_UNSUPPORTED, FIELD_INVALID_CHAR, TOO_MANY_ITEMS",
                         "schema": {
                             "$ref": "#/definitions/Error"
                         }
@@ -2121,7 +2134,7 @@ const docTemplate = `{
                 "component": {
                     "description": "where its tarball is downloaded; with format=path, the path of its files on the server's disk",
                     "type": "string",
-                    "example": "http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64\u0026commit=8bd2\u0026component=zlib\u0026format=tar.gz\u0026tag=v1.3"
+                    "example": "http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64\u0026component=zlib\u0026digest=sha256%3A9b2c\u0026format=tar.gz\u0026tag=v1.3"
                 },
                 "copy": {
                     "description": "with format=path: the command that copies it",
@@ -2241,7 +2254,7 @@ const docTemplate = `{
                 },
                 "tarball": {
                     "type": "string",
-                    "example": "http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64\u0026commit=8bd2\u0026component=zlib\u0026format=tar.gz\u0026tag=v1.3"
+                    "example": "http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64\u0026component=zlib\u0026digest=sha256%3A9b2c\u0026format=tar.gz\u0026tag=v1.3"
                 }
             }
         },
@@ -2266,7 +2279,7 @@ const docTemplate = `{
                 "component": {
                     "description": "where its tarball is downloaded; with format=path, the path of its files on the server's disk",
                     "type": "string",
-                    "example": "http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64\u0026commit=8bd2\u0026component=zlib\u0026format=tar.gz\u0026tag=v1.3"
+                    "example": "http://127.0.0.1:8080/api/v1/component?architecture=linux%2Famd64\u0026component=zlib\u0026digest=sha256%3A9b2c\u0026format=tar.gz\u0026tag=v1.3"
                 },
                 "createdAt": {
                     "type": "string"
@@ -3590,6 +3603,10 @@ const docTemplate = `{
                 },
                 "withoutSubmodules": {
                     "description": "WithoutSubmodules says that the author wants none fetched; otherwise those of the tree are.",
+                    "type": "boolean"
+                },
+                "written": {
+                    "description": "Written says that Cooper wrote the Dockerfile: a .dockerignore of the tree, made for another one, does not count.",
                     "type": "boolean"
                 }
             }

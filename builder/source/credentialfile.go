@@ -14,7 +14,14 @@ import (
 
 const maxCredentials = 1 << 20
 
-// credentialFile is the file's shape: blocks of a host, host:port, *.domain or address, of which the first match counts.
+// credentialFile is the file's shape: blocks of which the first that serves a repository's server counts. The label is a
+// host, *.domain, IP address or network, or one of the first three with a port:
+//
+//	host "git.example.com"      { token_file = "/etc/cooper/token" } # https:// on port 443, ssh:// on port 22
+//	host "git.example.com:8443" { token_file = "/etc/cooper/token" } # this port alone, https:// and http://
+//
+// Without a port a block is for the scheme's default port and never for plain HTTP: a token is sent over http:// only
+// when the block names the port, 80 too. A network cannot name one.
 type credentialFile struct {
 	Hosts []struct {
 		Pattern    string `hcl:"pattern,label"`

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -40,7 +43,7 @@ func (s stamp) same(other stamp) bool {
 		(s.file == nil || os.SameFile(s.file, other.file))
 }
 
-// hostLogin is what the configuration has for the hosts that its rule matches.
+// hostLogin is what the configuration has for the servers that it serves.
 type hostLogin struct {
 	rule      rule
 	tokenFile string // read at each use, so that a token can be replaced without touching the file that names it
@@ -104,11 +107,35 @@ func (c *Credentials) current() []hostLogin {
 	return hosts
 }
 
-// find returns the login of the first block that matches the host; the zero value when none does.
-func (c *Credentials) find(field, host string, port int) (login, error) {
+// serves reports whether what the block holds may be shown to the URL's server. Whoever can listen on a high port of a
+// host is not the host's git server, so a block without a port is for the default port of HTTPS and of SSH alone; and
+// anybody on the way reads plain HTTP, so that needs a block which names the very port.
+func (h hostLogin) serves(u *url.URL) bool {
+	host, port := u.Hostname(), portOf(u)
+	if h.rule.port == 0 && !hasSafeDefault(u) {
+		return false
+	}
 	addr, _ := netip.ParseAddr(host)
+	return h.rule.matchesName(host, port) || h.rule.matchesAddr(addr.Unmap(), port)
+}
+
+// hasSafeDefault reports whether the URL is at the port that its scheme has by itself, and the scheme hides what is sent.
+func hasSafeDefault(u *url.URL) bool {
+	return u.Scheme != "http" && strconv.Itoa(portOf(u)) == defaultPort(u.Scheme)
+}
+
+// credentialName is how a block of the file has to name the URL's server to serve it.
+func credentialName(u *url.URL) string {
+	if hasSafeDefault(u) {
+		return u.Hostname()
+	}
+	return net.JoinHostPort(u.Hostname(), strconv.Itoa(portOf(u)))
+}
+
+// find returns the login of the first block that serves the URL; the zero value when none does.
+func (c *Credentials) find(field string, u *url.URL) (login, error) {
 	for _, h := range c.current() {
-		if !h.rule.matchesName(host, port) && !h.rule.matchesAddr(addr.Unmap(), port) {
+		if !h.serves(u) {
 			continue
 		}
 		l := h.login
@@ -118,7 +145,7 @@ func (c *Credentials) find(field, host string, port int) (login, error) {
 		token, err := readToken(h.tokenFile)
 		if err != nil {
 			return login{}, model.FieldErrorf(model.CodeGitAuthRequired, field,
-				"The token that this server has for %s cannot be read. Ask its administrator to look at COOPER_GIT_CREDENTIALS.", host).Wrap(err)
+				"The token that this server has for %s cannot be read. Ask its administrator to look at COOPER_GIT_CREDENTIALS.", u.Hostname()).Wrap(err)
 		}
 		l.token = token
 		return l, nil

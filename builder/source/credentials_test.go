@@ -3,9 +3,7 @@ package source_test
 import (
 	"bytes"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,7 +149,7 @@ func TestTheTokenIsInNoArgument(t *testing.T) {
 		})
 	})
 	file := filepath.Join(t.TempDir(), "c.hcl")
-	writeCredentials(t, file, `host "127.0.0.1" {
+	writeCredentials(t, file, `host "`+s.host()+`" {
   username = "x"
   token    = "`+canary+`"
 }`)
@@ -173,7 +171,7 @@ func TestATokenDoesNotFollowARedirect(t *testing.T) {
 		})
 	})
 	file := filepath.Join(t.TempDir(), "c.hcl")
-	writeCredentials(t, file, `host "127.0.0.1" { token = "`+canary+`" }`)
+	writeCredentials(t, file, `host "`+s.host()+`" { token = "`+canary+`" }`)
 	credentials, err := source.LoadCredentials(file, nil)
 	require.NoError(t, err)
 	g := newGit(t, func(c *source.GitConfig) { c.Credentials = credentials }, s, target)
@@ -185,10 +183,7 @@ func TestATokenDoesNotFollowARedirect(t *testing.T) {
 func TestCredentialsAreReadAgain(t *testing.T) {
 	s := newGitServer(t, false)
 	s.repo(t, "r").commit("a", "1")
-	u, err := url.Parse(s.URL)
-	require.NoError(t, err)
-	host, _, err := net.SplitHostPort(u.Host)
-	require.NoError(t, err)
+	host := s.host()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "c.hcl")
 	token := filepath.Join(dir, "token")

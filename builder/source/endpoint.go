@@ -28,12 +28,12 @@ func (g *Git) endpoint(ctx context.Context, field, raw string) (endpoint, error)
 	if err := g.config.Policy.vet(ctx, field, u); err != nil {
 		return endpoint{}, err
 	}
-	known, err := g.config.Credentials.find(field, u.Hostname(), portOf(u))
+	known, err := g.config.Credentials.find(field, u)
 	if err != nil {
 		return endpoint{}, err
 	}
 	if u.Scheme == "ssh" && (known.sshKey == "" || g.ssh == "") {
-		return endpoint{}, withoutKey(field, u.Hostname())
+		return endpoint{}, withoutKey(field, u)
 	}
 	v, err := g.config.Policy.admit(ctx, field, u.Scheme, u.Hostname(), portOf(u))
 	if err != nil {

@@ -51,7 +51,7 @@ func (e endpoint) authRequired(field string) *model.Error {
 			"The server %s refuses the credentials that this server has for it, or they give no access to this repository. Check its spelling, or ask this server's administrator.", host)
 	}
 	return model.FieldErrorf(model.CodeGitAuthRequired, field,
-		"The server %s asks for credentials: the repository is private or does not exist. Use a public one, or ask this server's administrator to add the host to COOPER_GIT_CREDENTIALS.", host)
+		"The server %s asks for credentials: the repository is private or does not exist. Use a public one, or ask this server's administrator to add %s to COOPER_GIT_CREDENTIALS.", host, credentialName(e.url))
 }
 
 func repoNotFound(field, host string) *model.Error {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -128,7 +129,7 @@ func sshError(field string, e endpoint, failed *gitError, cause error) error {
 	return cause
 }
 
-func withoutKey(field, host string) *model.Error {
+func withoutKey(field string, u *url.URL) *model.Error {
 	return model.FieldErrorf(model.CodeURLSchemeNotAllowed, field,
-		"This server has no SSH key for the host %s. Use the repository's https:// URL, or ask the server's administrator to add ssh_key and known_hosts for the host to COOPER_GIT_CREDENTIALS.", host)
+		"This server has no SSH key for %s. Use the repository's https:// URL, or ask the server's administrator to add ssh_key and known_hosts for it to COOPER_GIT_CREDENTIALS.", credentialName(u))
 }

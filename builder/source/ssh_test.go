@@ -123,7 +123,7 @@ func TestSSH(t *testing.T) {
 	log, logged := debugLog()
 	open := func(key, known string) *source.Git {
 		return newGit(t, func(c *source.GitConfig) {
-			c.Policy, c.Log, c.Credentials, c.Submodules = policy, log, s.credentials(t, host, key, known), []string{host + repos.root + "/*"}
+			c.Policy, c.Log, c.Credentials, c.Submodules = policy, log, s.credentials(t, host+":"+strconv.Itoa(s.port), key, known), []string{host + repos.root + "/*"}
 		})
 	}
 	base := fmt.Sprintf("ssh://%s@%s:%d%s", s.user, host, s.port, repos.root)
@@ -245,7 +245,7 @@ func TestSSHGoesToAnAddressThatAnswers(t *testing.T) {
 	port := strconv.Itoa(s.port)
 	policy := newPolicy(t, source.PolicyConfig{Allow: []string{"two.test:" + port}, Lookup: names(map[string]string{"two.test": netip.MustParseAddr("127.0.0.2").String() + " 127.0.0.1"})})
 	g := newGit(t, func(c *source.GitConfig) {
-		c.Policy, c.Credentials = policy, s.credentials(t, "two.test", s.key, "[two.test]:"+port+" "+s.knownHost)
+		c.Policy, c.Credentials = policy, s.credentials(t, "two.test:"+port, s.key, "[two.test]:"+port+" "+s.knownHost)
 	})
 	got, err := g.Resolve(t.Context(), "url", model.Source{URL: "ssh://" + s.user + "@two.test:" + port + repos.root + "/r.git"})
 	require.NoError(t, err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,16 +80,6 @@ func TestAnEpochIsForThoseWhoAskForIt(t *testing.T) {
 	require.True(t, w.componentSolve(g, "").Epoch.IsZero())
 	g.Dockerfile = "FROM scratch\nARG SOURCE_DATE_EPOCH\n"
 	require.Equal(t, g.Component.CommitTime, w.componentSolve(g, "").Epoch)
-}
-
-// Cache mounts of a source and of an image never meet, whatever they are called.
-func TestScopesOfSourcesAndImagesDiffer(t *testing.T) {
-	w := newWorker(t, newMemoryQueue(), &scriptedBuildKit{})
-	g := componentGrant("job")
-	g.Image.Component = "source https://host/r.git" // no legal name
-	require.True(t, strings.HasPrefix(w.componentSolve(g, "").CacheScope, "source "))
-	g.Image.Component = "source/x"
-	require.NotContains(t, w.imageSolve(g, "").CacheScope, " ")
 }
 
 func TestAnImageIsGivenItsComponents(t *testing.T) {

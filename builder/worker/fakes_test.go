@@ -300,7 +300,7 @@ func componentGrant(jobID string) model.Grant {
 	g.Component = model.ComponentSpec{
 		Name: "zlib", Source: model.Source{URL: "https://host/r.git", Ref: "v1", Commit: "c0ffee", Subdir: "sub"},
 		CommitTime: time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC), Timeout: time.Minute, Notes: []string{"recipe: cmake, because of CMakeLists.txt"},
-		Recipe: model.Recipe{Target: "component"}, BuildArgs: map[string]string{"A": "1"}, NoCache: true,
+		Recipe: model.Recipe{Target: "component"}, BuildArgs: map[string]string{"A": "1"}, CacheScope: "source https://host/r.git", NoCache: true,
 	}
 	g.Contexts = map[string]string{"dep": "host/dep@sha256:02"}
 	g.Dependencies = []model.Dependency{{Name: "dep", Tag: "1", Digest: "sha256:03"}}

@@ -47,7 +47,7 @@ func componentGetCommand() *cobra.Command {
 	f.BoolVar(&g.path, "path", false, "print the path of the unpacked files on the server's disk")
 	f.BoolVar(&g.json, "json", false, "print all that the server says of it")
 	f.StringVar(&g.format, "format", "", "of the download: tar.gz, tar.zst, tar or zip (default: as it is kept, or by the name of --file)")
-	f.BoolVar(&g.retry, "retry", false, "build again what failed before")
+	f.BoolVar(&g.retry, "retry", false, "build again what failed before, and resolve a tag or commit again although it was built")
 	f.BoolVar(&g.force, "force", false, "unpack over what is in the folder; replace the file")
 	f.DurationVar(&g.wait, "wait", 0, "wait at most so long for a build, 0 not at all (default: until it ends)")
 	cmd.MarkFlagsMutuallyExclusive("output", "file", "path", "json")

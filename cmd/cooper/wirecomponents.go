@@ -46,10 +46,20 @@ func (s *server) blob(ctx context.Context, t model.Tarball) (io.ReadCloser, erro
 
 // adopt links a tarball into the embedded registry, when both are on one disk.
 func (s *server) adopt(ctx context.Context, repository string, t model.Tarball) (bool, error) {
-	return s.embedded.Adopt(ctx, repository, t.Digest, t.Size, func(ctx context.Context, path string) (bool, error) {
-		return s.tarballs.Link(ctx, t, path)
-	})
+	return s.embedded.Adopt(ctx, repository, t.Digest, t.Size, tarballFile{s.tarballs, t})
 }
+
+// tarballFile is a tarball as the embedded registry adopts it.
+type tarballFile struct {
+	store   *tarball.Store
+	tarball model.Tarball
+}
+
+func (f tarballFile) Link(ctx context.Context, path string) (bool, error) {
+	return f.store.Link(ctx, f.tarball, path)
+}
+
+func (f tarballFile) Same(path string) bool { return f.store.Same(f.tarball, path) }
 
 // componentTarballs is the store of tarballs as the builder sees it.
 type componentTarballs struct{ *tarball.Store }

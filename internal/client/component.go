@@ -51,14 +51,15 @@ type Component struct {
 // defaultEnvironment is what the server calls the OS environment of plain platforms.
 const defaultEnvironment = "default"
 
-// Pinned is the query of GET /component for exactly this value in a format, wherever its tag is by then.
+// Pinned is the query of GET /component for exactly this value in a format, wherever its tag is by then and however often
+// its commit was built.
 func (c Component) Pinned(format string) url.Values {
 	architecture := c.Architecture
 	if c.Environment != "" && c.Environment != defaultEnvironment {
 		architecture = c.Environment
 	}
 	return url.Values{
-		"component": {c.Name}, "tag": {c.Tag}, "architecture": {architecture}, "commit": {c.Commit}, "format": {format},
+		"component": {c.Name}, "tag": {c.Tag}, "architecture": {architecture}, "digest": {c.Digest}, "format": {format},
 	}
 }
 

@@ -61,7 +61,7 @@ func TestAComponentThatIsThere(t *testing.T) {
 	require.Nil(t, sub)
 	require.Equal(t, int64(7), got.Size)
 	require.JSONEq(t, body, string(got.Raw))
-	require.Equal(t, "architecture=linux%2Farm64&commit=c&component=team%2Fzlib&format=zip&tag=v1", got.Pinned("zip").Encode())
+	require.Equal(t, "architecture=linux%2Farm64&component=team%2Fzlib&digest=sha256%3Ad&format=zip&tag=v1", got.Pinned("zip").Encode())
 	got.Environment = "debian12-arm64"
 	require.Equal(t, "debian12-arm64", got.Pinned("tar").Get("architecture"), "it is another value than the platform's")
 }

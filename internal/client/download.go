@@ -12,7 +12,7 @@ import (
 
 // Download is a component's tarball that is to be fetched.
 type Download struct {
-	Query url.Values // of GET /component, with a format and a commit
+	Query url.Values // of GET /component, with a format and a digest
 	Part  string     // path of the file that gathers the bytes; what an earlier run left there is not fetched again
 	// Digest is what the file must have, and Size how large it is. Both are empty for a form that the server derives:
 	// its answer says the digest then.

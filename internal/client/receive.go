@@ -61,7 +61,7 @@ func (f *fetch) accept(resp *http.Response) error {
 	case f.want == "":
 		f.want = digest
 	case digest != "" && digest != f.want:
-		return finalError{fmt.Errorf("%w: the server sends %s instead of %s; it was built again meanwhile, or is not the same server: run the command again", errWrongBytes, digest, f.want)}
+		return finalError{fmt.Errorf("%w: the server sends %s instead of %s; it is not the same server any more, or its store was replaced: run the command again", errWrongBytes, digest, f.want)}
 	}
 	if etag := resp.Header.Get("ETag"); resp.Request.Response == nil && strings.HasPrefix(etag, `"`) {
 		f.etag = etag

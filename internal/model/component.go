@@ -95,6 +95,7 @@ type ComponentSpec struct {
 	Recipe       Recipe            `json:"recipe"`
 	Dockerfile   string            `json:"dockerfile"`          // digest of Build.Dockerfile
 	BuildArgs    map[string]string `json:"buildArgs,omitempty"` // of environment, recipe and request, the later ones winning
+	CacheScope   string            `json:"cacheScope"`          // cache mounts are shared within it and nowhere else
 	NoCache      bool              `json:"noCache,omitempty"`
 	Timeout      time.Duration     `json:"timeout,omitempty"` // nanoseconds, from the job's start
 	Notes        []string          `json:"notes,omitempty"`   // said at the head of the log

@@ -13,15 +13,20 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Link gives a file that somebody else keeps the further name path. False, without an error, means that the file system
-// cannot do that; fs.ErrExist that the name is taken, and fs.ErrNotExist that its folder is gone.
-type Link func(ctx context.Context, path string) (ok bool, err error)
+// File is a file that somebody else keeps. Its methods are safe for concurrent use.
+type File interface {
+	// Link gives the file the further name path. False, without an error, means that the file system cannot do that;
+	// fs.ErrExist that the name is taken, and fs.ErrNotExist that its folder is gone.
+	Link(ctx context.Context, path string) (ok bool, err error)
+	// Same reports whether path is a name of the file already.
+	Same(path string) bool
+}
 
-// Adopt makes a file a blob of the repository without copying a byte: link gives it a second name among the registry's
-// blobs. The caller vouches that the file hashes to digest, that it is on disk, and that nobody writes into it; the
+// Adopt makes a file a blob of the repository without copying a byte: it gets a second name among the registry's blobs,
+// unless it has that already; then nothing touches the file. The caller vouches that the file hashes to digest, that it is on disk, and that nobody writes into it; the
 // registry does not either, and when it deletes the blob, the file stays. False, without an error, means that the blob has
 // to be pushed. Adopt is safe for concurrent use, also with itself and with pushes of the same blob.
-func (r *Registry) Adopt(ctx context.Context, repository, blobDigest string, size int64, link Link) (bool, error) {
+func (r *Registry) Adopt(ctx context.Context, repository, blobDigest string, size int64, file File) (bool, error) {
 	d, err := digest.Parse(blobDigest)
 	if err != nil || d.Algorithm() != digest.SHA256 {
 		return false, fmt.Errorf("adopt a blob: %q is no SHA-256 digest", blobDigest)
@@ -30,7 +35,7 @@ func (r *Registry) Adopt(ctx context.Context, repository, blobDigest string, siz
 		return false, fmt.Errorf("adopt a blob: %q is no repository", repository)
 	}
 	blob := path.Join(layoutRoot, "blobs/sha256", d.Encoded()[:2], d.Encoded(), "data")
-	linked, err := r.driver.link(ctx, link, blob)
+	linked, err := r.driver.link(ctx, file, blob)
 	if err != nil {
 		return false, fmt.Errorf("adopt %s: %w", d, err)
 	}
@@ -70,16 +75,19 @@ const linkTries = 10
 
 // link has a file given the driver path sub as well, durably. Another file that is there already is replaced: the caller
 // knows what is in his, and of that one nobody does. False means that it cannot be linked.
-func (d *durable) link(ctx context.Context, link Link, sub string) (bool, error) {
+func (d *durable) link(ctx context.Context, file File, sub string) (bool, error) {
 	dir := path.Dir(sub)
 	for try := 1; ; try++ {
 		began := d.deletions()
 		ok, err := false, os.MkdirAll(d.full(dir), 0o700)
 		if err == nil {
-			ok, err = link(ctx, d.full(sub))
+			ok, err = file.Link(ctx, d.full(sub))
 		}
 		if errors.Is(err, fs.ErrExist) {
-			ok, err = d.replace(ctx, link, sub)
+			// What goes by a file's status, such as whether its bytes were checked, stays true of one that has its name.
+			if ok, err = true, nil; !file.Same(d.full(sub)) {
+				ok, err = d.replace(ctx, file, sub)
+			}
 		}
 		switch {
 		case err == nil && !ok:
@@ -96,20 +104,13 @@ func (d *durable) link(ctx context.Context, link Link, sub string) (bool, error)
 	}
 }
 
-// replace puts the linked file in the place of one at sub, in one step, unless they are the same.
-func (d *durable) replace(ctx context.Context, link Link, sub string) (bool, error) {
+// replace puts the linked file in the place of one at sub, in one step.
+func (d *durable) replace(ctx context.Context, file File, sub string) (bool, error) {
 	aside := filepath.Join(d.root, adopting, rand.Text())
-	ok, err := link(ctx, aside)
+	ok, err := file.Link(ctx, aside)
 	if err != nil || !ok {
 		return ok, err
 	}
 	defer func() { _ = os.Remove(aside) }() // finds nothing once it was moved
-	mine, err := os.Lstat(aside)
-	if err != nil {
-		return false, err
-	}
-	if theirs, err := os.Lstat(d.full(sub)); err == nil && os.SameFile(mine, theirs) {
-		return true, nil
-	}
 	return true, os.Rename(aside, d.full(sub))
 }

@@ -100,15 +100,52 @@ func TestAdoptSurvivesRestart(t *testing.T) {
 	require.Equal(t, "content", body)
 }
 
-// linkTo links a file where the file system can.
-func linkTo(file string) embedded.Link {
-	return func(_ context.Context, path string) (bool, error) {
-		err := os.Link(file, path)
-		if errors.Is(err, syscall.EXDEV) {
-			return false, nil
-		}
-		return err == nil, err
+// linkTo is a file that is linked where the file system can.
+type linkTo string
+
+func (file linkTo) Link(_ context.Context, path string) (bool, error) {
+	err := os.Link(string(file), path)
+	if errors.Is(err, syscall.EXDEV) {
+		return false, nil
 	}
+	return err == nil, err
+}
+
+func (file linkTo) Same(path string) bool {
+	mine, err := os.Stat(string(file))
+	theirs, err2 := os.Lstat(path)
+	return err == nil && err2 == nil && os.SameFile(mine, theirs)
+}
+
+// TestAdoptingAgainTouchesNothing had the file linked and unlinked each time, which changes its status: who goes by that
+// took it for another file and read it anew.
+func TestAdoptingAgainTouchesNothing(t *testing.T) {
+	s := serve(t)
+	file, sum := blobFile(t, t.TempDir(), "content")
+	adopt := func(repository, file string) {
+		ok, err := s.registry.Adopt(t.Context(), repository, sum, 7, linkTo(file))
+		require.NoError(t, err)
+		require.True(t, ok)
+	}
+	adopt("components/a", file)
+	before := status(t, file)
+	adopt("components/a", file)
+	adopt("components/b", file)
+	require.Equal(t, before, status(t, file))
+
+	other, _ := blobFile(t, t.TempDir(), "content")
+	adopt("components/a", other)
+	require.Equal(t, inode(t, other), inode(t, s.blobPath(sum)), "another file takes its place")
+	_, body := s.do("GET", "/v2/components/b/blobs/"+sum, adminKey, nil)
+	require.Equal(t, "content", body)
+}
+
+// status is what tells a file from what it was before: its number of names, and when anything of it changed.
+func status(t *testing.T, file string) [3]int64 {
+	t.Helper()
+	var stat syscall.Stat_t
+	require.NoError(t, syscall.Stat(file, &stat))
+	return [3]int64{int64(stat.Nlink), stat.Ctim.Sec, stat.Ctim.Nsec}
 }
 
 func TestAdoptRefuses(t *testing.T) {

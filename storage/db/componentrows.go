@@ -99,10 +99,13 @@ func putComponent(tx *gorm.DB, b buildRow, j jobRow) error {
 		row.Newest = true
 		err = valuesLike(tx, row).Where(isNewest).Update("newest", false).Error
 	}
-	if err != nil {
+	if err == nil {
+		err = tx.Create(&row).Error
+	}
+	if err != nil || !row.Newest {
 		return err
 	}
-	return tx.Create(&row).Error
+	return putSource(tx, *b.Spec.Component, j.Finished, true)
 }
 
 // valuesLike selects the values of the row's name, tag, environment and platform.
@@ -129,12 +132,8 @@ func moved(before *valueRow, now valueRow) string {
 	return before.CommitID
 }
 
-// putSource records where a component comes from, as the newest request to build it says.
-func putSource(tx *gorm.DB, b model.Build) error {
-	if b.Kind != model.KindComponent {
-		return nil
-	}
-	from := b.Component.Source
-	row := sourceRow{Name: b.Component.Name, URL: from.URL, Subdir: from.Subdir, Updated: micros(b.Created)}
-	return tx.Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error
+// putSource records where a component comes from: what is known stays until a build from elsewhere has succeeded.
+func putSource(tx *gorm.DB, spec model.ComponentSpec, now int64, succeeded bool) error {
+	row := sourceRow{Name: spec.Name, URL: spec.Source.URL, Subdir: spec.Source.Subdir, Updated: now}
+	return tx.Clauses(clause.OnConflict{DoNothing: !succeeded, UpdateAll: succeeded}).Create(&row).Error
 }

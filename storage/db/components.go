@@ -16,13 +16,6 @@ func (d *DB) Component(ctx context.Context, name, tag, environment, platform str
 		"There is no component %s@%s for %s. POST /api/v1/components builds it.", name, tag, platform)
 }
 
-// ComponentAt returns the newest value of that commit, whatever tag it was asked for under, or NOT_FOUND.
-func (d *DB) ComponentAt(ctx context.Context, name, commit, environment, platform string) (model.Component, error) {
-	q := d.read.WithContext(ctx).Order("id DESC").
-		Where("name = ? AND commit_id = ? AND environment = ? AND platform = ?", name, commit, environment, platform)
-	return value(q, "There is no component %s of the commit %s for %s. POST /api/v1/components builds it.", name, commit, platform)
-}
-
 // ComponentPlatforms returns the newest value of each platform, by platform.
 func (d *DB) ComponentPlatforms(ctx context.Context, name, tag, environment string) ([]model.Component, error) {
 	var rows []valueRow

@@ -146,8 +146,15 @@ func testDropWaits(t *testing.T, d *DB) {
 		one, two := create(t, d, newComponent(t, "zlib", newID(t), amd64)), create(t, d, newComponent(t, "zstd", newID(t), amd64))
 		b := waiting(t, d, one, two)
 		want := ids([]model.Build{one, two})
+		left := func() []string {
+			jobs, err := d.LeftWaits(t.Context(), 10)
+			require.NoError(t, err, name)
+			return jobs
+		}
+		require.Empty(t, left(), name)
 		b, err := end(b)
 		require.NoError(t, err, name)
+		require.Equal(t, []string{b.Jobs[0].ID}, left(), "a crash may come before they are dropped")
 		require.True(t, b.Jobs[0].Status.Terminal(), name)
 		require.Equal(t, want, b.Jobs[0].WaitsFor, name)
 		for _, want := range [][]string{want, nil} {
@@ -155,6 +162,7 @@ func testDropWaits(t *testing.T, d *DB) {
 			require.NoError(t, err, name)
 			require.ElementsMatch(t, want, dropped, name)
 		}
+		require.Empty(t, left(), name)
 		b, err = d.Build(t.Context(), b.ID)
 		require.NoError(t, err, name)
 		require.Nil(t, b.Jobs[0].WaitsFor, name)

@@ -65,8 +65,8 @@ func createBuild(tx *gorm.DB, b model.Build, idem *model.Idempotency, maxQueued 
 	if err == nil && !joined {
 		f, err = insertBuild(tx, b, maxQueued)
 	}
-	if err == nil {
-		err = putSource(tx, b)
+	if err == nil && b.Kind == model.KindComponent {
+		err = putSource(tx, b.Component, micros(b.Created), false)
 	}
 	if err == nil {
 		err = remember(tx, idem, f.build.ID, b.Created)

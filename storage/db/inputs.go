@@ -9,21 +9,10 @@ import (
 )
 
 // LastOfInput returns the newest terminal build of the input digest, whole, or NOT_FOUND.
-func (d *DB) LastOfInput(ctx context.Context, inputDigest string) (model.Build, error) {
-	return d.ofInput(ctx, inputDigest, "finished > 0")
-}
-
-// InFlightOfInput returns the build of the input digest that is in flight and that somebody still asks for, whole, or
-// NOT_FOUND.
-func (d *DB) InFlightOfInput(ctx context.Context, inputDigest string) (model.Build, error) {
-	return d.ofInput(ctx, inputDigest, "status IN ('queued', 'running') AND askers > 0")
-}
-
-// ofInput returns the newest build of the input digest that meets the condition, whole.
-func (d *DB) ofInput(ctx context.Context, inputDigest, condition string) (b model.Build, err error) {
+func (d *DB) LastOfInput(ctx context.Context, inputDigest string) (b model.Build, err error) {
 	err = d.snapshot(ctx, func(tx *gorm.DB) error {
 		var found buildRow
-		err := tx.Select("id").Where("input_digest = ?", inputDigest).Where(condition).Order("id DESC").Take(&found).Error
+		err := tx.Select("id").Where("input_digest = ? AND finished > 0", inputDigest).Order("id DESC").Take(&found).Error
 		if err != nil {
 			return orNotFound(err, "There is no such build of that input.")
 		}

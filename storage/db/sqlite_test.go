@@ -133,7 +133,6 @@ func TestReadsTakeTheRightIndex(t *testing.T) {
 		"components_newest (newest=? AND name=? AND tag=? AND environment=?)": func(d *DB) {
 			_, _ = d.ComponentPlatforms(t.Context(), "x", "x", "")
 		},
-		"components_at_commit (":                 func(d *DB) { _, _ = d.ComponentAt(t.Context(), "x", "x", "", "x") },
 		"components_of_build (":                  func(d *DB) { _, _ = d.ComponentOfBuild(t.Context(), "x", "x") },
 		"components_by_digest (":                 func(d *DB) { _, _ = d.TarballUsed(t.Context(), "x") },
 		"builds_by_input (":                      func(d *DB) { _, _ = d.LastOfInput(t.Context(), "x") },

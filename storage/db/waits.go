@@ -70,6 +70,16 @@ func (d *DB) EndedWaits(ctx context.Context, limit int) ([]model.Wait, error) {
 	return waits, translate(err)
 }
 
+// LeftWaits returns jobs that have ended and of which waits are still there, at most limit.
+func (d *DB) LeftWaits(ctx context.Context, limit int) ([]string, error) {
+	var jobs []string
+	err := d.read.WithContext(ctx).Table("job_waits").Distinct("job_waits.job_id").
+		Joins("JOIN jobs ON jobs.id = job_waits.job_id").
+		Where("job_waits.job_id > '' AND jobs.status NOT IN ('queued', 'running')").
+		Order("job_waits.job_id").Limit(limit).Scan(&jobs).Error
+	return jobs, translate(err)
+}
+
 // EndWait notes that the job waits for the build no more, and returns how many builds it still waits for. A queued job
 // that waits for none is due from then on; its order is unpublished. A wait that was ended before is no error; NOT_FOUND
 // when there is no such job.

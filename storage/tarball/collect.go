@@ -15,17 +15,36 @@ import (
 	"cooper/internal/model"
 )
 
+// shortAge is how long what can be made again stays after it was last asked for when the disk is short.
+const shortAge = 10 * time.Minute
+
 // Collect removes what nobody needs any more: tarballs older than the grace time for whose digest names says false,
-// derived formats and trees that were not asked for lately, derived formats beyond their room, and what went bad a week
-// ago. It goes on after an error and returns all of them. Unfinished files of a crash are removed when the store is opened.
+// derived formats and trees that were not asked for in DerivedAge or TreeAge, derived formats beyond their room, and what
+// went bad a week ago. Where Room refuses, derived formats and trees on disk go once nobody asked for them in ten minutes:
+// they are made again, and what a full disk refuses is not. Collect goes on after an error and returns all of them.
+// Unfinished files of a crash are removed when the store is opened.
 func (s *Store) Collect(ctx context.Context, names func(ctx context.Context, digest string) (bool, error)) error {
+	err := s.collectTarballs(ctx, names)
+	short := s.disk != nil && model.CodeOf(s.Room()) == model.CodeStorageFull // after tarballs, which may have made room
+	if short {
+		s.Log.InfoContext(ctx, "the disk is short: other formats and trees of components are removed early")
+	}
 	return errors.Join(
-		s.collectTarballs(ctx, names),
-		s.collectDerived(ctx),
-		s.collectTrees(ctx),
+		err,
+		s.collectDerived(ctx, s.life(s.DerivedAge, short)),
+		s.collectTrees(ctx, s.life(s.TreeAge, short)),
 		s.collectOld(ctx, bad+"/", quarantineAge),
 		s.collectOld(ctx, used+"/", 2*max(s.DerivedAge, s.TreeAge)+day),
 	)
+}
+
+// life is how old the mark of something is when that goes.
+func (s *Store) life(age time.Duration, short bool) time.Duration {
+	slack := s.slack(age)
+	if short {
+		age = min(age, shortAge)
+	}
+	return age + slack
 }
 
 func (s *Store) collectTarballs(ctx context.Context, names func(context.Context, string) (bool, error)) error {
@@ -72,7 +91,7 @@ type derivedObject struct {
 	used   time.Time
 }
 
-func (s *Store) collectDerived(ctx context.Context) error {
+func (s *Store) collectDerived(ctx context.Context, life time.Duration) error {
 	var all []derivedObject
 	var total int64
 	err := s.blobs.list(ctx, derived+"/", func(o object) error {
@@ -86,33 +105,34 @@ func (s *Store) collectDerived(ctx context.Context) error {
 	})
 	slices.SortFunc(all, func(a, b derivedObject) int { return cmp.Or(a.used.Compare(b.used), cmp.Compare(a.key, b.key)) })
 	for _, d := range all {
-		if total <= s.DerivedMax && time.Since(d.used) < s.DerivedAge {
+		if total <= s.DerivedMax && time.Since(d.used) < life {
 			break
 		}
-		if rmErr := s.collectOne(ctx, d); rmErr != nil {
-			err = errors.Join(err, rmErr)
-			continue
+		removed, rmErr := s.collectOne(ctx, d)
+		if err = errors.Join(err, rmErr); removed {
+			total -= d.size
 		}
-		total -= d.size
 	}
 	return err
 }
 
-// collectOne removes a derived format. Who has it open goes on reading; who asks for it next derives it again.
-func (s *Store) collectOne(ctx context.Context, d derivedObject) error {
-	unlock, err := s.locks.lock(ctx, derivedLock(d.hex, d.format))
-	if err != nil {
-		return err
+// collectOne removes a derived format. Who has it open goes on reading; who asks for it next derives it again. One that
+// somebody is at just now stays.
+func (s *Store) collectOne(ctx context.Context, d derivedObject) (removed bool, err error) {
+	unlock, ok := s.locks.try(derivedLock(d.hex, d.format))
+	if !ok {
+		return false, nil
 	}
 	defer unlock()
 	if m, err := s.blobs.stat(ctx, derivedMark(d.hex)); err == nil && m.modified.After(d.used) {
-		return nil // somebody asked for it meanwhile
+		return false, nil // somebody asked for it meanwhile
 	}
 	s.known.forget(d.key)
-	return gone(s.blobs.remove(ctx, d.key))
+	err = gone(s.blobs.remove(ctx, d.key))
+	return err == nil, err
 }
 
-func (s *Store) collectTrees(ctx context.Context) error {
+func (s *Store) collectTrees(ctx context.Context, life time.Duration) error {
 	if s.trees == nil {
 		return nil
 	}
@@ -122,25 +142,25 @@ func (s *Store) collectTrees(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if digestForm.MatchString("sha256:" + e.Name()) {
-			err = errors.Join(err, s.collectTree(ctx, e.Name()))
+			err = errors.Join(err, s.collectTree(ctx, e.Name(), life))
 		}
 	}
 	return err
 }
 
 // collectTree moves a tree that was not asked for lately out of the way, so that nobody is given a path to half of it,
-// and then removes it.
-func (s *Store) collectTree(ctx context.Context, hex string) error {
-	unlock, err := s.locks.lock(ctx, treeLock(hex))
-	if err != nil {
-		return err
+// and then removes it. One that somebody is at just now stays.
+func (s *Store) collectTree(ctx context.Context, hex string, life time.Duration) error {
+	unlock, ok := s.locks.try(treeLock(hex))
+	if !ok {
+		return nil
 	}
 	defer unlock()
 	m, err := s.blobs.stat(ctx, treeMark(hex))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err == nil && time.Since(m.modified) < s.TreeAge {
+	if err == nil && time.Since(m.modified) < life {
 		return nil
 	}
 	temp, err := os.MkdirTemp(s.trees.work(), "gone-*")

@@ -17,34 +17,45 @@ import (
 // errFound ends a listing.
 var errFound = errors.New("found")
 
-// openDerived opens a format that is not the kept one. Of callers that want the same one at once, the first derives it.
-func (s *Store) openDerived(ctx context.Context, t model.Tarball, f model.Format) (model.Download, error) {
+// form is where a derived format is, and its own digest.
+type form struct{ key, digest string }
+
+// openDerived opens a format that is not the kept one. One that is damaged, or collected just now, is derived again.
+func (s *Store) openDerived(ctx context.Context, t model.Tarball, f model.Format) (d model.Download, err error) {
 	hex, err := hexOf(t.Digest)
 	if err != nil {
 		return model.Download{}, err
 	}
-	unlock, err := s.locks.lock(ctx, derivedLock(hex, f))
-	if err != nil {
-		return model.Download{}, err
-	}
-	defer unlock()
-	if err := s.use(ctx, derivedMark(hex), s.DerivedAge); err != nil {
-		return model.Download{}, err
-	}
-	key, digest, err := s.findDerived(ctx, hex, f)
-	if err != nil {
-		return model.Download{}, err
-	}
-	if key != "" {
-		d, err := s.download(ctx, key, digest, t, f)
+	for range 3 {
+		made, err := share(ctx, s.shared, derivedLock(hex, f), func(ctx context.Context) (form, error) {
+			return s.findOrDerive(ctx, t, f, hex)
+		})
+		if err != nil {
+			return model.Download{}, err
+		}
+		d, err = s.download(ctx, made.key, made.digest, t, f)
 		if code := model.CodeOf(err); code != model.CodeArtifactCorrupt && code != model.CodeNotFound {
 			return d, err
 		}
 	}
-	if key, digest, err = s.derive(ctx, t, f); err != nil {
-		return model.Download{}, err
+	return d, err
+}
+
+// findOrDerive derives the format unless that was done before, and notes that it was asked for.
+func (s *Store) findOrDerive(ctx context.Context, t model.Tarball, f model.Format, hex string) (form, error) {
+	unlock, err := s.locks.lock(ctx, derivedLock(hex, f))
+	if err != nil {
+		return form{}, err
 	}
-	return s.download(ctx, key, digest, t, f)
+	defer unlock()
+	made, err := s.findDerived(ctx, hex, f)
+	if err == nil && made.key == "" {
+		made, err = s.derive(ctx, t, f)
+	}
+	if err != nil {
+		return form{}, err
+	}
+	return made, s.use(ctx, derivedMark(hex), s.DerivedAge)
 }
 
 func derivedLock(hex string, f model.Format) string { return derived + " " + hex + " " + string(f) }
@@ -52,9 +63,9 @@ func derivedLock(hex string, f model.Format) string { return derived + " " + hex
 // derivedMark is the object whose time tells when a format of the tarball was last asked for.
 func derivedMark(hex string) string { return used + "/derived-" + hex }
 
-// use notes that something was asked for. It writes no more often than what depends on it needs.
+// use notes that something was asked for, unless a mark that is nearly as young says so.
 func (s *Store) use(ctx context.Context, mark string, age time.Duration) error {
-	if o, err := s.blobs.stat(ctx, mark); err == nil && time.Since(o.modified) < age/24 {
+	if o, err := s.blobs.stat(ctx, mark); err == nil && time.Since(o.modified) < s.slack(age) {
 		return nil
 	}
 	if err := s.blobs.mark(ctx, mark); err != nil {
@@ -63,13 +74,21 @@ func (s *Store) use(ctx context.Context, mark string, age time.Duration) error {
 	return nil
 }
 
-// findDerived returns the key and digest of a format that was derived before, or empty ones. A derived object carries its
-// own digest in its name: derived/<tarball>/<format>-<digest>.
-func (s *Store) findDerived(ctx context.Context, hex string, f model.Format) (key, digest string, err error) {
+// slack is how much older than the last use of something its mark may be.
+func (s *Store) slack(age time.Duration) time.Duration {
+	if s.disk != nil {
+		age = min(age, shortAge)
+	}
+	return age / 24
+}
+
+// findDerived returns a format that was derived before, or an empty form. A derived object carries its own digest in its
+// name: derived/<tarball>/<format>-<digest>.
+func (s *Store) findDerived(ctx context.Context, hex string, f model.Format) (found form, err error) {
 	prefix := derived + "/" + hex + "/"
 	err = s.blobs.list(ctx, prefix, func(o object) error {
 		if sum, ok := strings.CutPrefix(o.key, prefix+string(f)+"-"); ok && digestForm.MatchString("sha256:"+sum) {
-			key, digest = o.key, "sha256:"+sum
+			found = form{o.key, "sha256:" + sum}
 			return errFound
 		}
 		return nil
@@ -77,14 +96,19 @@ func (s *Store) findDerived(ctx context.Context, hex string, f model.Format) (ke
 	if errors.Is(err, errFound) {
 		err = nil
 	}
-	return key, digest, err
+	return found, err
 }
 
-// derive makes a format and puts it beside the others.
-func (s *Store) derive(ctx context.Context, t model.Tarball, f model.Format) (key, digest string, err error) {
+// derive makes a format and puts it beside the others, when it is its turn.
+func (s *Store) derive(ctx context.Context, t model.Tarball, f model.Format) (form, error) {
+	done, err := s.making.take(ctx)
+	if err != nil {
+		return form{}, err
+	}
+	defer done()
 	file, drop, err := s.temp("derive")
 	if err != nil {
-		return "", "", err
+		return form{}, err
 	}
 	defer drop()
 	out := newSink(file, s.Room)
@@ -94,16 +118,16 @@ func (s *Store) derive(ctx context.Context, t model.Tarball, f model.Format) (ke
 		err = s.recompress(ctx, t, f, out)
 	}
 	if err != nil {
-		return "", "", err
+		return form{}, err
 	}
-	digest = out.digest()
-	key = path.Join(derived, strings.TrimPrefix(t.Digest, "sha256:"), string(f)+"-"+strings.TrimPrefix(digest, "sha256:"))
-	o, err := s.blobs.put(ctx, file, key)
+	made := form{digest: out.digest()}
+	made.key = path.Join(derived, strings.TrimPrefix(t.Digest, "sha256:"), string(f)+"-"+strings.TrimPrefix(made.digest, "sha256:"))
+	o, err := s.blobs.put(ctx, file, made.key)
 	if err != nil {
-		return "", "", err
+		return form{}, err
 	}
 	s.known.add(o)
-	return key, digest, nil
+	return made, nil
 }
 
 // recompress writes the tarball's tar in another compression.

@@ -5,8 +5,7 @@ import (
 	"sync"
 )
 
-// locks are mutexes by name. Waiting for one ends with the waiter's context, and work under one is bound to the context
-// of who does it: when that gives up, the next one does the work itself. The zero value is ready.
+// locks are mutexes by name. Waiting for one ends with the waiter's context. The zero value is ready.
 type locks struct {
 	mu   sync.Mutex
 	held map[string]*namedLock
@@ -42,6 +41,24 @@ func (l *locks) lock(ctx context.Context, name string) (unlock func(), err error
 		l.leave(name, n)
 		return nil, context.Cause(ctx)
 	}
+}
+
+// try takes the name's lock if nobody has it or waits for it.
+func (l *locks) try(name string) (unlock func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held[name] != nil {
+		return nil, false
+	}
+	if l.held == nil {
+		l.held = map[string]*namedLock{}
+	}
+	n := &namedLock{free: make(chan struct{}, 1), users: 1}
+	l.held[name] = n
+	return func() {
+		n.free <- struct{}{}
+		l.leave(name, n)
+	}, true
 }
 
 func (l *locks) leave(name string, n *namedLock) {

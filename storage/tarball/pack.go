@@ -31,12 +31,11 @@ func (s *Store) Pack(ctx context.Context, r io.Reader, mtime time.Time) (model.T
 // the bytes are durable; else nothing is left. COMPONENT_EMPTY, COMPONENT_TOO_LARGE and COMPONENT_ENTRY_TYPE are the
 // tar's fault, STORAGE_FULL the disk's; an error of r is returned with r's own code.
 func (s *Store) Keep(ctx context.Context, r io.Reader, mtime time.Time) (Kept, error) {
-	select {
-	case s.packing <- struct{}{}:
-		defer func() { <-s.packing }()
-	case <-ctx.Done():
-		return Kept{}, context.Cause(ctx)
+	done, err := s.packing.take(ctx)
+	if err != nil {
+		return Kept{}, err
 	}
+	defer done()
 	f, drop, err := s.temp("pack")
 	if err != nil {
 		return Kept{}, err

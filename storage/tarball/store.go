@@ -33,9 +33,9 @@ type Settings struct {
 	Compression model.Format  // of new tarballs: FormatTarGz, the default, or FormatTarZst
 	MaxSize     int64         // bytes of a tarball before compression, 16 GiB by default
 	Grace       time.Duration // how long a tarball that nothing names is kept, a day by default
-	DerivedAge  time.Duration // how long a derived format is kept after it was last asked for, a day by default
+	DerivedAge  time.Duration // how long a derived format is kept after it was last asked for, a day by default; see Collect
 	DerivedMax  int64         // bytes of all derived formats together, 32 GiB by default
-	TreeAge     time.Duration // how long a tree is kept after it was last asked for, a day by default
+	TreeAge     time.Duration // how long a tree is kept after it was last asked for, a day by default; see Collect
 	Room        func() error  // STORAGE_FULL when nothing more may be written to the local disk; nil for no such limit
 	Log         *slog.Logger  // nil for none
 }
@@ -43,7 +43,7 @@ type Settings struct {
 // DiskConfig is a store on disk.
 type DiskConfig struct {
 	Dir      string // of the tarballs; nobody else may read it
-	TreesDir string // of the unpacked trees; everybody may read it
+	TreesDir string // of the unpacked trees; everybody may read one whose path he knows
 	Settings
 }
 
@@ -93,7 +93,9 @@ type Store struct {
 	temps   string  // folder of files that are being made
 	locks   locks
 	known   versions
-	packing chan struct{} // one for each tarball that is being made, to bound memory
+	shared  *shared // what outlives the request that began it
+	packing turns   // for tarballs: theirs last as long as the builds that they come from
+	making  turns   // for what is made of tarballs, which no build holds up
 }
 
 func newStore(c Settings, temps string) (*Store, error) {
@@ -118,7 +120,11 @@ func newStore(c Settings, temps string) (*Store, error) {
 	if err := emptyFolder(temps); err != nil {
 		return nil, fmt.Errorf("remove unfinished tarballs: %w", err)
 	}
-	return &Store{Settings: c, temps: temps, packing: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0)))}, nil
+	cores := runtime.GOMAXPROCS(0)
+	return &Store{
+		Settings: c, temps: temps, shared: newShared(),
+		packing: make(turns, max(4, 2*cores)), making: make(turns, max(4, cores)),
+	}, nil
 }
 
 func orDefault[T int64 | time.Duration](v *T, def T) {
@@ -157,8 +163,11 @@ func OpenDisk(c DiskConfig) (*Store, error) {
 	return s, nil
 }
 
-// Close ends the store's use. Downloads that are open stay readable.
-func (s *Store) Close() error { return s.blobs.close() }
+// Close ends the store's use, and what is being made for whoever asked. Downloads that are open stay readable.
+func (s *Store) Close() error {
+	s.shared.end()
+	return s.blobs.close()
+}
 
 // Has reports whether the store has the tarball, without reading it. One that turned out to be corrupt is not there.
 func (s *Store) Has(ctx context.Context, t model.Tarball) (bool, error) {
@@ -171,36 +180,6 @@ func (s *Store) Has(ctx context.Context, t model.Tarball) (bool, error) {
 		return false, nil
 	}
 	return err == nil && o.size == t.Size, err
-}
-
-// Link makes path another name of the tarball's file, having checked the bytes if that was not done before. ok is false
-// where that cannot be: on S3, or when path is on another file system. A name that is taken is fs.ErrExist.
-func (s *Store) Link(ctx context.Context, t model.Tarball, path string) (ok bool, err error) {
-	key, err := blobKey(t.Digest)
-	if err != nil || s.disk == nil {
-		return false, err
-	}
-	if _, err := s.verified(ctx, key, t.Digest); err != nil {
-		return false, err
-	}
-	unlock, err := s.locks.lock(ctx, key)
-	if err != nil {
-		return false, err
-	}
-	defer unlock()
-	before, err := s.disk.stat(ctx, key)
-	if err != nil || !s.known.has(before) {
-		return false, err
-	}
-	if err := s.disk.link(key, path); err != nil {
-		return false, ignoreUnlinkable(err)
-	}
-	// A link changes the file's status and none of its bytes: what was checked stays checked.
-	after, err := s.disk.stat(ctx, key)
-	if err == nil {
-		s.known.add(after)
-	}
-	return true, nil
 }
 
 var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)

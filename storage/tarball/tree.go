@@ -14,8 +14,11 @@ import (
 )
 
 // trees is a folder of unpacked tarballs, by the digits of their digests. Names that begin with a dot are unfinished, or
-// on their way out.
+// on their way out. Whoever knows a digest may read its tree, and nobody may list them: their names tell what was built.
 type trees struct{ dir string }
+
+// treesMode lets everybody through to a tree.
+const treesMode = 0o711
 
 func openTrees(dir string) (*trees, error) {
 	dir, err := filepath.Abs(dir)
@@ -23,10 +26,10 @@ func openTrees(dir string) (*trees, error) {
 		return nil, err
 	}
 	t := &trees{dir: dir}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // everybody may read the trees
+	if err := os.MkdirAll(dir, treesMode); err != nil { //nolint:gosec // everybody may read a tree
 		return nil, fmt.Errorf("make the folder of trees: %w", err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // everybody may read the trees, whatever the umask says
+	if err := os.Chmod(dir, treesMode); err != nil { //nolint:gosec // whatever the umask, or an older version, made it
 		return nil, fmt.Errorf("make the folder of trees: %w", err)
 	}
 	if err := removeTree(t.work()); err != nil {
@@ -44,9 +47,9 @@ func treeLock(hex string) string { return "tree " + hex }
 func treeMark(hex string) string { return used + "/tree-" + hex }
 
 // Tree returns the path of a folder that holds the tarball's files, unpacking it the first time. It stays for TreeAge
-// after it was last asked for. Owner and group of the files are this process's, which is root's; the bits that lend
-// rights to whoever runs a file, and the right of everybody to write, are taken off. PATH_NOT_AVAILABLE when the store is
-// not on this disk; else the errors of Open.
+// after it was last asked for, less only when the disk is short; see Collect. Owner and group of the files are this
+// process's, which is root's; the bits that lend rights to whoever runs a file, and the right of everybody to write, are
+// taken off. PATH_NOT_AVAILABLE when the store is not on this disk; else the errors of Open.
 func (s *Store) Tree(ctx context.Context, t model.Tarball) (string, error) {
 	if s.trees == nil {
 		return "", model.FieldErrorf(model.CodePathNotAvailable, "format",
@@ -56,25 +59,34 @@ func (s *Store) Tree(ctx context.Context, t model.Tarball) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return share(ctx, s.shared, treeLock(hex), func(ctx context.Context) (string, error) { return s.findTree(ctx, t, hex) })
+}
+
+// findTree unpacks the tarball unless that was done before, and notes that it was asked for.
+func (s *Store) findTree(ctx context.Context, t model.Tarball, hex string) (string, error) {
 	unlock, err := s.locks.lock(ctx, treeLock(hex))
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	if err := s.use(ctx, treeMark(hex), s.TreeAge); err != nil {
-		return "", err
-	}
 	path := filepath.Join(s.trees.dir, hex)
-	if _, err := os.Lstat(path); err == nil {
-		return path, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	_, err = os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = s.growTree(ctx, t, path)
+	}
+	if err != nil {
 		return "", err
 	}
-	return path, s.growTree(ctx, t, path)
+	return path, s.use(ctx, treeMark(hex), s.TreeAge)
 }
 
-// growTree unpacks the tarball beside path and moves it there once it is whole and durable.
+// growTree unpacks the tarball beside path, when it is its turn, and moves it there once it is whole and durable.
 func (s *Store) growTree(ctx context.Context, t model.Tarball, path string) error {
+	done, err := s.making.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := s.Room(); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 const copyBuffer = 1 << 20
 
 // verified returns the object once its bytes are known to match the digest. They are read when this process has not seen
-// them, or when the object changed since. ARTIFACT_CORRUPT when they do not match, and then they are out of the way;
+// them, or when the object changed since; once for all who ask meanwhile. ARTIFACT_CORRUPT when they do not match, and then they are out of the way;
 // NOT_FOUND when they are gone.
 func (s *Store) verified(ctx context.Context, key, digest string) (object, error) {
 	o, err := s.blobs.stat(ctx, key)
@@ -25,12 +25,14 @@ func (s *Store) verified(ctx context.Context, key, digest string) (object, error
 	if s.known.has(o) {
 		return o, nil
 	}
-	unlock, err := s.locks.lock(ctx, key)
-	if err != nil {
-		return object{}, err
-	}
-	defer unlock()
-	return s.verify(ctx, key, digest)
+	return share(ctx, s.shared, "check "+key, func(ctx context.Context) (object, error) {
+		unlock, err := s.locks.lock(ctx, key)
+		if err != nil {
+			return object{}, err
+		}
+		defer unlock()
+		return s.verify(ctx, key, digest)
+	})
 }
 
 // verify does the work of verified for one who holds the key's lock.
@@ -43,6 +45,7 @@ func (s *Store) verify(ctx context.Context, key, digest string) (object, error) 
 	if s.known.has(o) {
 		return o, nil
 	}
+	s.Log.DebugContext(ctx, "the bytes of a tarball are read and checked", "key", key, "size", o.size)
 	sum := sha256.New()
 	if _, err := io.CopyBuffer(sum, contextReader{ctx, r}, make([]byte, copyBuffer)); err != nil {
 		return object{}, diskError("read the bytes", err)

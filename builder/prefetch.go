@@ -1,0 +1,56 @@
+package builder
+
+import (
+	"context"
+	"sync"
+
+	"cooper/internal/model"
+)
+
+// mostAhead is how many commits wait to be fetched ahead of their builds; more are fetched when their builds run.
+const mostAhead = 64
+
+// ahead is a commit to fetch for a worker of this process while its build is planned and queued.
+type ahead struct {
+	src  model.Source
+	stop <-chan struct{}
+}
+
+// prefetch has a commit fetched ahead. stop ends that, for a plan that comes to nothing. Whether it works does not matter:
+// the worker fetches it again, and says what is wrong.
+func (s *Service) prefetch(src model.Source) (stop func()) {
+	c := make(chan struct{})
+	select {
+	case s.aheads <- ahead{src: src, stop: c}:
+	default:
+	}
+	return sync.OnceFunc(func() { close(c) })
+}
+
+func (s *Service) prefetchLoop(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case a := <-s.aheads:
+			wg.Go(func() { s.fetchAhead(ctx, a) })
+		}
+	}
+}
+
+func (s *Service) fetchAhead(ctx context.Context, a ahead) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-a.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := s.Git.Prefetch(ctx, a.src); err != nil {
+		s.Log.Debug("commit not fetched ahead of its build", "url", a.src.URL, "commit", a.src.Commit, "error", err)
+	}
+}
