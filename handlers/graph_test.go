@@ -145,6 +145,23 @@ func TestGraphsTooLargeToDraw(t *testing.T) {
 	require.Equal(t, 200, a.get(t, base+"/components/root/graph?format=json").StatusCode)
 }
 
+// TestLongEdgesAreCheapToDraw: edges past many layers do not make a drawing a thousand times larger than its graph.
+func TestLongEdgesAreCheapToDraw(t *testing.T) {
+	const chain = 500
+	g := model.Graph{Nodes: []model.GraphNode{node("n0@1")}}
+	for i := 1; i < chain; i++ {
+		g.Nodes = append(g.Nodes, node(fmt.Sprintf("n%d@1", i)))
+		g.Edges = append(g.Edges, model.GraphEdge{From: g.Nodes[i-1].ID, To: g.Nodes[i].ID})
+	}
+	for i := range mostDrawn - 2*chain {
+		g.Edges = append(g.Edges, model.GraphEdge{From: g.Nodes[i%50].ID, To: g.Nodes[chain-1].ID})
+	}
+	l := layOut(g)
+	require.Len(t, l.layers, chain)
+	require.Len(t, l.routes, len(g.Edges))
+	require.Less(t, len(drawGraph(g)), 2<<20)
+}
+
 // TestBoxesDoNotOverlap holds the layout to what makes it readable.
 func TestBoxesDoNotOverlap(t *testing.T) {
 	l := layOut(tools())

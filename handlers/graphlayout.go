@@ -18,6 +18,9 @@ const (
 	labelMost  = 44
 )
 
+// mostPoints bounds the points at which edges pass layers: there may be many more of them than there are edges.
+const mostPoints = 20_000
+
 // place is a box of the drawing, or a point at which an edge passes a layer.
 type place struct {
 	node  *model.GraphNode // nil for a point
@@ -63,8 +66,12 @@ func layOut(g model.Graph) *layout {
 	for _, b := range boxes {
 		l.put(b)
 	}
+	straight := passes(edges) > mostPoints
 	for _, e := range edges {
-		l.routes = append(l.routes, l.through(e[0], e[1]))
+		if !straight {
+			e = l.through(e[0], e[1])
+		}
+		l.routes = append(l.routes, e)
 	}
 	l.arrange()
 	return l
@@ -101,6 +108,14 @@ func sink(edges []route, boxes int) {
 			return
 		}
 	}
+}
+
+// passes counts the points that the edges would have.
+func passes(edges []route) (n int) {
+	for _, e := range edges {
+		n += max(e[1].layer-e[0].layer-1, 0)
+	}
+	return n
 }
 
 // put adds a place to its layer.

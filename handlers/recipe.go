@@ -14,6 +14,7 @@ import (
 //
 //	@Summary		Show how a repository would be built
 //	@Description	The build instructions that Cooper finds in the repository, or makes of what it finds, as a Dockerfile. Nothing is built.
+//	@Description	Naming a repository takes the scope components:write, since the server's git credentials may be used for it.
 //	@Tags			components
 //	@Produce		json
 //	@Security		ApiKeyAuth
@@ -29,7 +30,7 @@ import (
 //	@Failure		404	{object}	ErrorBody	"COMPONENT_NOT_FOUND"
 //	@Failure		409	{object}	ErrorBody	"REF_AMBIGUOUS"
 //	@Failure		413	{object}	ErrorBody	"REPO_TOO_LARGE, REPO_TOO_MANY_FILES"
-//	@Failure		422	{object}	ErrorBody	"FIELD_REQUIRED, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, SOURCE_INVALID, URL_REQUIRED, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, DEPENDENCY_INVALID"
+//	@Failure		422	{object}	ErrorBody	"FIELD_REQUIRED, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, SOURCE_INVALID, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, DEPENDENCY_INVALID"
 //	@Failure		429	{object}	ErrorBody	"RATE_LIMITED"
 //	@Failure		500	{object}	ErrorBody	"INTERNAL"
 //	@Failure		503	{object}	ErrorBody	"UNAVAILABLE, SHUTTING_DOWN"
@@ -38,6 +39,10 @@ func (s *Server) getRecipe(c *gin.Context) {
 	q, err := queryOf(c, "url", "tag", "subdir", "architecture", "component")
 	if err == nil && q["url"] == "" && q["component"] == "" {
 		err = model.FieldErrorf(model.CodeFieldRequired, "url", "Say which repository is meant: ?url=URL, or ?component=NAME of one that was built before.")
+	}
+	if err == nil && q["url"] != "" && !holds(exchangeOf(c).principal, ScopeComponentsWrite) {
+		// It would have the server's git credentials read a repository that the key may not build from.
+		err = model.Errorf(model.CodeScopeInsufficient, "This key may not name a repository: it lacks %s.", ScopeComponentsWrite)
 	}
 	if err != nil {
 		s.refuse(c, err)

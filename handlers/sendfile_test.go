@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -151,7 +150,7 @@ func TestASlowDownloadThatMovesGoesOn(t *testing.T) {
 }
 
 // TestASlowDownloadOfSeveralRanges reads them slower than the stall allows for what a file would be sent in at once. They
-// come through a pipe, from which what was read and not sent is gone: all bytes are right, or the connection breaks.
+// come through a pipe, from which what was read and not sent is gone: the connection may break, but all that came is right.
 func TestASlowDownloadOfSeveralRanges(t *testing.T) {
 	const size, half, stall = 24 << 20, 12 << 20, 150 * time.Millisecond
 	a := serve(t, func(c *Config) { c.WriteStall = stall })
@@ -171,20 +170,20 @@ func TestASlowDownloadOfSeveralRanges(t *testing.T) {
 		<-tick.C
 		_, err = io.CopyN(&got, resp.Body, 256<<10)
 	}
-	if !errors.Is(err, io.EOF) || int64(got.Len()) < resp.ContentLength {
-		t.Logf("broken off after %d bytes: %v", got.Len(), err)
-		eventually(t, "the handler has ended", func() bool { return strings.Contains(a.log.String(), "download broken off") })
-		return
-	}
+	whole := int64(got.Len()) == resp.ContentLength
+	require.Equal(t, !whole, strings.Contains(a.log.String(), "download broken off"))
 	_, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	require.NoError(t, err)
 	parts := multipart.NewReader(&got, params["boundary"])
 	for _, want := range [][]byte{f.bytes[:half], f.bytes[half:]} {
 		p, err := parts.NextPart()
+		if !whole && err != nil {
+			break
+		}
 		require.NoError(t, err)
 		b, err := io.ReadAll(p)
-		require.NoError(t, err)
-		require.True(t, bytes.Equal(want, b), "%d bytes", len(b))
+		require.True(t, bytes.HasPrefix(want, b), "%d bytes that are not those of the file", len(b))
+		require.True(t, !whole || err == nil && len(b) == half, "%v", err)
 	}
 }
 

@@ -81,7 +81,7 @@ func unprocessable() []model.Code {
 		model.CodeGitUnreachable, model.CodeRefNotFound, model.CodeRepoEmpty,
 		model.CodeStepFailed, model.CodeMemoryLimit, model.CodePidsLimit, model.CodeDiskLimit, model.CodeBaseImageNotFound,
 		model.CodeCopySourceNotFound, model.CodePathOutsideContext, model.CodeBuildFailed, model.CodeBuildTimeout,
-		model.CodeURLRequired, model.CodeTooManyItems, model.CodeRecipeNotFound, model.CodeRecipeInvalid, model.CodeDependencyInvalid,
+		model.CodeTooManyItems, model.CodeRecipeNotFound, model.CodeRecipeInvalid, model.CodeDependencyInvalid,
 		model.CodeDependencyCycle, model.CodeDependencyFailed, model.CodeSubmoduleDenied, model.CodeSubmoduleDepth,
 		model.CodeLFSNotSupported, model.CodeComponentEmpty, model.CodeComponentTooLarge, model.CodeComponentEntryType,
 	}

@@ -679,7 +679,7 @@ const docTemplate = `{
                         }
                     },
                     "422": {
-                        "description": "FIELD_REQUIRED, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, SOURCE_INVALID, URL_REQUIRED, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, TARGET_NOT_FOUND, DEPENDENCY_INVALID, DEPENDENCY_CYCLE, DEPENDENCY_FAILED, SUBMODULE_DENIED, SUBMODULE_DEPTH, LFS_NOT_SUPPORTED, COMPONENT_EMPTY, COMPONENT_TOO_LARGE, COMPONENT_ENTRY_TYPE, STEP_FAILED, MEMORY_LIMIT, PIDS_LIMIT, DISK_LIMIT, BASE_IMAGE_NOT_FOUND, COPY_SOURCE_NOT_FOUND, BUILD_FAILED, BUILD_TIMEOUT: it cannot be built so",
+                        "description": "FIELD_REQUIRED, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, SOURCE_INVALID, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, TARGET_NOT_FOUND, DEPENDENCY_INVALID, DEPENDENCY_CYCLE, DEPENDENCY_FAILED, SUBMODULE_DENIED, SUBMODULE_DEPTH, LFS_NOT_SUPPORTED, COMPONENT_EMPTY, COMPONENT_TOO_LARGE, COMPONENT_ENTRY_TYPE, STEP_FAILED, MEMORY_LIMIT, PIDS_LIMIT, DISK_LIMIT, BASE_IMAGE_NOT_FOUND, COPY_SOURCE_NOT_FOUND, BUILD_FAILED, BUILD_TIMEOUT: it cannot be built so",
                         "schema": {
                             "$ref": "#/definitions/FailedComponent"
                         }
@@ -967,7 +967,7 @@ const docTemplate = `{
                         }
                     },
                     "422": {
-                        "description": "FIELD_REQUIRED, FIELD_TYPE, FIELD_INVALID, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, TOO_MANY_ITEMS, BUILD_ARG_INVALID, TIMEOUT_INVALID, SOURCE_INVALID, URL_REQUIRED, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, TARGET_NOT_FOUND, COMPONENT_NOT_FOUND, DEPENDENCY_INVALID, DEPENDENCY_CYCLE, DEPENDENCY_FAILED, SUBMODULE_DENIED, SUBMODULE_DEPTH, LFS_NOT_SUPPORTED",
+                        "description": "FIELD_REQUIRED, FIELD_TYPE, FIELD_INVALID, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, TOO_MANY_ITEMS, BUILD_ARG_INVALID, TIMEOUT_INVALID, SOURCE_INVALID, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, TARGET_NOT_FOUND, COMPONENT_NOT_FOUND, DEPENDENCY_INVALID, DEPENDENCY_CYCLE, DEPENDENCY_FAILED, SUBMODULE_DENIED, SUBMODULE_DEPTH, LFS_NOT_SUPPORTED",
                         "schema": {
                             "$ref": "#/definitions/Error"
                         }
@@ -1632,7 +1632,7 @@ const docTemplate = `{
                         }
                     },
                     "422": {
-                        "description": "NAME_INVALID, TAG_INVALID, PLATFORM_UNSUPPORTED, DOCKERFILE_REQUIRED, DOCKERFILE_PARSE, CONTEXT_NOT_TAR, COMPONENT_NOT_FOUND, URL_REQUIRED, DEPENDENCY_INVALID, DEPENDENCY_CYCLE and others: what was sent cannot be built",
+                        "description": "NAME_INVALID, TAG_INVALID, PLATFORM_UNSUPPORTED, DOCKERFILE_REQUIRED, DOCKERFILE_PARSE, CONTEXT_NOT_TAR, COMPONENT_NOT_FOUND, DEPENDENCY_INVALID, DEPENDENCY_CYCLE and others: what was sent cannot be built",
                         "schema": {
                             "$ref": "#/definitions/Error"
                         }
@@ -1671,7 +1671,7 @@ const docTemplate = `{
         },
         "/api/v1/recipe": {
             "get": {
-                "description": "The build instructions that Cooper finds in the repository, or makes of what it finds, as a Dockerfile. Nothing is built.",
+                "description": "The build instructions that Cooper finds in the repository, or makes of what it finds, as a Dockerfile. Nothing is built.\nNaming a repository takes the scope components:write, since the server's git credentials may be used for it.",
                 "produces": [
                     "application/json"
                 ],
@@ -1757,7 +1757,7 @@ const docTemplate = `{
                         }
                     },
                     "422": {
-                        "description": "FIELD_REQUIRED, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, SOURCE_INVALID, URL_REQUIRED, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, DEPENDENCY_INVALID",
+                        "description": "FIELD_REQUIRED, FIELD_INVALID_CHAR, NAME_INVALID, NAME_TOO_LONG, REF_INVALID, REF_NOT_FOUND, PLATFORM_UNSUPPORTED, SOURCE_INVALID, URL_INVALID, URL_SCHEME_NOT_ALLOWED, URL_CREDENTIALS_NOT_ALLOWED, GIT_NOT_A_REPO, GIT_AUTH_REQUIRED, GIT_REPO_NOT_FOUND, GIT_TLS, GIT_TIMEOUT, GIT_UNREACHABLE, REPO_EMPTY, RECIPE_NOT_FOUND, RECIPE_INVALID, DOCKERFILE_PARSE, DEPENDENCY_INVALID",
                         "schema": {
                             "$ref": "#/definitions/Error"
                         }
@@ -3291,7 +3291,6 @@ const docTemplate = `{
                 "LEASE_LOST",
                 "JOB_ALREADY_FINISHED",
                 "COMPONENT_NOT_FOUND",
-                "URL_REQUIRED",
                 "TOO_MANY_ITEMS",
                 "RECIPE_NOT_FOUND",
                 "RECIPE_INVALID",
@@ -3411,7 +3410,6 @@ const docTemplate = `{
                 "CodeLeaseLost",
                 "CodeBuildAlreadyFinished",
                 "CodeComponentNotFound",
-                "CodeURLRequired",
                 "CodeTooManyItems",
                 "CodeRecipeNotFound",
                 "CodeRecipeInvalid",

@@ -52,7 +52,15 @@ func LoadEnvironments(path string) (*Environments, error) {
 		}
 		return nil, fmt.Errorf("read the OS environments in %s: %w", name, err)
 	}
-	all, explained := parseEnvironments(name, text)
+	var all []model.Environment
+	var explained string
+	err = guard(name, func() error {
+		all, explained = parseEnvironments(name, text)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the OS environments: %w", err)
+	}
 	if explained != "" {
 		return nil, fmt.Errorf("read the OS environments: %s", explained)
 	}

@@ -1,13 +1,28 @@
 package recipe
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"unicode"
 
 	"github.com/stretchr/testify/require"
+
+	"cooper/internal/model"
 )
+
+// TestPanicIsARecipeError: no text is known that makes the parser panic, so that this is about the guard alone.
+func TestPanicIsARecipeError(t *testing.T) {
+	err := guard(".cooper/\x1bx.hcl", func() error { panic("boom") })
+	var e *model.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, model.CodeRecipeInvalid, e.Code)
+	require.Contains(t, e.Message, ".cooper/ x.hcl cannot be parsed")
+	require.NotContains(t, e.Message, "boom")
+	require.ErrorContains(t, e.Err, "boom")
+	require.Equal(t, context.Canceled, guard("x", func() error { return context.Canceled }))
+}
 
 // TestScriptsArrive: whatever a step runs comes to the shell as it is, and never to the Dockerfile's parser.
 func TestScriptsArrive(t *testing.T) {

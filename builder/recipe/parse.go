@@ -3,7 +3,9 @@ package recipe
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -39,7 +41,12 @@ func (s *search) authored(ctx context.Context) (*block, error) {
 			return nil, err
 		}
 		if len(blocks) > 0 {
-			return decode(files, blocks, s.component)
+			var b *block
+			err := guard(dir, func() (err error) {
+				b, err = decode(files, blocks, s.component)
+				return err
+			})
+			return b, err
 		}
 	}
 	return nil, nil
@@ -92,14 +99,30 @@ func (s sources) parse(name string) (*hclsyntax.Body, error) {
 	if len(text) > mostBytes {
 		return nil, model.Errorf(model.CodeRecipeInvalid, "%s has %d bytes; at most %d are read.", plain(name, longestName), len(text), mostBytes)
 	}
-	if at := tooComplex(text, name); at != nil {
-		return nil, s.invalid(hcl.Diagnostics{problem(*at, "Too complex", "Expressions and blocks are nested too deeply here.")})
-	}
-	file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
-	if diags.HasErrors() {
-		return nil, s.invalid(diags)
-	}
-	return file.Body.(*hclsyntax.Body), nil
+	var body *hclsyntax.Body
+	err := guard(name, func() error {
+		if at := tooComplex(text, name); at != nil {
+			return s.invalid(hcl.Diagnostics{problem(*at, "Too complex", "Expressions and blocks are nested too deeply here.")})
+		}
+		file, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
+		if diags.HasErrors() {
+			return s.invalid(diags)
+		}
+		body = file.Body.(*hclsyntax.Body)
+		return nil
+	})
+	return body, err
+}
+
+// guard turns a panic of f, which reads what is named, into RECIPE_INVALID: the parser is not ours and reads hostile text.
+func guard(name string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = model.Errorf(model.CodeRecipeInvalid, "%s cannot be parsed. Take out what is unusual in it and try again.", plain(name, longestName)).
+				Wrap(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
+	return f()
 }
 
 // tooComplex returns where the text is nested more deeply than anybody writes it, or nil.

@@ -42,13 +42,9 @@ func readCredentials(path string) ([]hostLogin, error) {
 	if len(text) > maxCredentials {
 		return nil, errors.New("read the git credentials: the file is larger than 1 MiB")
 	}
-	var file credentialFile
-	parsed, diags := hclsyntax.ParseConfig(text, filepath.Base(path), hcl.InitialPos)
-	if !diags.HasErrors() {
-		diags = gohcl.DecodeBody(parsed.Body, nil, &file)
-	}
-	if diags.HasErrors() {
-		return nil, fmt.Errorf("read the git credentials: %s", places(diags))
+	file, err := parseCredentials(filepath.Base(path), text)
+	if err != nil {
+		return nil, fmt.Errorf("read the git credentials: %w", err)
 	}
 	var hosts []hostLogin
 	for _, h := range file.Hosts {
@@ -66,6 +62,24 @@ func readCredentials(path string) ([]hostLogin, error) {
 		hosts = append(hosts, l)
 	}
 	return hosts, nil
+}
+
+// parseCredentials reads the text as HCL. The parser is not ours: when it panics, what it says is dropped, because it may
+// quote the file, and a server that runs goes on with the credentials that it has.
+func parseCredentials(name string, text []byte) (file credentialFile, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New("the file cannot be parsed: take out what is unusual in it")
+		}
+	}()
+	parsed, diags := hclsyntax.ParseConfig(text, name, hcl.InitialPos)
+	if !diags.HasErrors() {
+		diags = gohcl.DecodeBody(parsed.Body, nil, &file)
+	}
+	if diags.HasErrors() {
+		return credentialFile{}, errors.New(places(diags))
+	}
+	return file, nil
 }
 
 // places lists what is wrong and where, without the details, which may quote the file.

@@ -121,10 +121,14 @@ environment "default" {
 func TestAPrivateRepository(t *testing.T) {
 	const token = "canary-token-5fbb1f0d7a"
 	file := filepath.Join(t.TempDir(), "credentials.hcl")
-	require.NoError(t, os.WriteFile(file, []byte(`host "127.0.0.1" { token = "not-yet" }`+"\n"), 0o600))
 	var private *httptest.Server
+	login := func(password string) { // for that very port: no other server of the address is shown the token
+		text := `host "` + private.Listener.Addr().String() + `" { token = "` + password + `" }` + "\n"
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	}
 	b := startComponents(t, func(c *config.Config) {
 		private = httptest.NewUnstartedServer(nil)
+		login("not-yet")
 		c.SourceAllow = append(c.SourceAllow, private.Listener.Addr().String())
 		c.GitCredentials, c.LogLevel = file, "debug"
 	})
@@ -146,7 +150,7 @@ func TestAPrivateRepository(t *testing.T) {
 	refused := b.component(pairs...)
 	require.Equal(t, "GIT_AUTH_REQUIRED", refused.str("code"), "%s", refused.raw)
 
-	require.NoError(t, os.WriteFile(file, []byte(`host "127.0.0.1" { token = "`+token+`" }`+"\n"), 0o600))
+	login(token)
 	r := b.mustComponent(pairs...)
 	require.NotContains(t, string(r.raw), token)
 	require.NotContains(t, b.logText(r.str("buildId")), token)

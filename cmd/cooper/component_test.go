@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -247,7 +248,7 @@ func TestComponentGetIntoAFolder(t *testing.T) {
 	require.Contains(t, stderr, "the download broke off")
 	require.Contains(t, stderr, "v1 has moved: it was 0ld before\n")
 	const asked = "GET /component?architecture=amd64&component=team%2Fzlib&tag=v1&url=https%3A%2F%2Fh%2Fz.git"
-	pinned := "GET /component?architecture=linux%2Famd64&commit=" + a.commit + "&component=team%2Fzlib&format=tar.gz&tag=v1"
+	pinned := "GET /component?architecture=linux%2Famd64&component=team%2Fzlib&digest=" + url.QueryEscape(a.digest()) + "&format=tar.gz&tag=v1"
 	require.Equal(t, []string{asked, "GET /builds/b/logs?follow=1", asked, pinned, pinned, pinned}, a.calls())
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)

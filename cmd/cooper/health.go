@@ -89,6 +89,10 @@ func (s *server) room() error {
 		return err
 	}
 	if free < s.cfg.MinFreeMiB {
+		select {
+		case s.short <- struct{}{}:
+		default:
+		}
 		return model.Errorf(model.CodeStorageFull, "The server's disk is too full to take more. Try again later, or ask its administrator to make room.").
 			Wrap(fmt.Errorf("%d MiB free, %d must stay free", free, s.cfg.MinFreeMiB))
 	}

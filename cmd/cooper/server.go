@@ -65,6 +65,8 @@ type server struct {
 	http         *http.Server
 	lock         *os.File // of the data directory
 	stopping     atomic.Bool
+	// short gets a value when the disk was found too full.
+	short chan struct{}
 	// serving is the context of every request; endServing ends those that last as long as their reader likes.
 	serving    context.Context //nolint:containedctx // net/http asks for it through BaseContext
 	endServing context.CancelFunc
@@ -72,7 +74,7 @@ type server struct {
 
 // open makes every part from the settings. What it opened before it failed is closed.
 func open(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *server, err error) {
-	s := &server{cfg: cfg, log: log}
+	s := &server{cfg: cfg, log: log, short: make(chan struct{}, 1)}
 	s.serving, s.endServing = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
@@ -104,7 +106,7 @@ func (s *server) listen(ctx context.Context) error {
 	if err := s.cfg.Validate(); err != nil {
 		return err
 	}
-	if err := makeDataDir(s.cfg.DataDir); err != nil {
+	if err := makeDataDir(s.cfg.DataDir, s.log); err != nil {
 		return err
 	}
 	return s.lockDataDir()
@@ -200,6 +202,7 @@ func (s *server) run(ctx context.Context) error {
 	waitService := part(serviceCtx, "builder", s.service.Run)
 	waitWorker := part(workerCtx, "worker", s.worker.Run)
 	waitUpkeep := part(ctx, "upkeep", s.upkeep)
+	waitCollect := part(ctx, "tarballs", s.collectTarballs)
 	part(ctx, "HTTP", s.serveHTTP)
 
 	var err error
@@ -216,6 +219,7 @@ func (s *server) run(ctx context.Context) error {
 	stopService()
 	waitService()
 	waitUpkeep()
+	waitCollect()
 	stopDaemon()
 	waitDaemon()
 	return err

@@ -122,6 +122,23 @@ func TestADownload(t *testing.T) {
 	require.Len(t, s.ranges, 1, "what is whole is not asked for again")
 }
 
+// TestADownloadOfWhatWasBuiltAgain: a commit that was built again meanwhile has other bytes, and what was asked for is
+// still got.
+func TestADownloadOfWhatWasBuiltAgain(t *testing.T) {
+	s, again := newStore(t, 1000), newStore(t, 2000)
+	s.breaks = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Get("digest") == s.digest() {
+			return false
+		}
+		again.send(w, r)
+		return true
+	}
+	d := s.download(t)
+	d.Query = Component{Name: "c", Tag: "v1", Architecture: "linux/amd64", Commit: "c0ffee", Digest: d.Digest}.Pinned("tar.gz")
+	s.mustFetch(t, d)
+	require.Len(t, s.ranges, 1)
+}
+
 // However short the connections live, each goes on where the one before broke.
 func TestADownloadWhoseConnectionsBreak(t *testing.T) {
 	for _, test := range []struct {

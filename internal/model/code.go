@@ -119,7 +119,6 @@ const (
 // Codes of components: recipes, dependencies, sources and downloads.
 const (
 	CodeComponentNotFound   Code = "COMPONENT_NOT_FOUND"
-	CodeURLRequired         Code = "URL_REQUIRED"
 	CodeTooManyItems        Code = "TOO_MANY_ITEMS"
 	CodeRecipeNotFound      Code = "RECIPE_NOT_FOUND"
 	CodeRecipeInvalid       Code = "RECIPE_INVALID"

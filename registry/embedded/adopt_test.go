@@ -103,6 +103,8 @@ func TestAdoptSurvivesRestart(t *testing.T) {
 // linkTo is a file that is linked where the file system can.
 type linkTo string
 
+var _ embedded.File = linkTo("")
+
 func (file linkTo) Link(_ context.Context, path string) (bool, error) {
 	err := os.Link(string(file), path)
 	if errors.Is(err, syscall.EXDEV) {

@@ -81,6 +81,15 @@ func TestUploadState(t *testing.T) {
 	require.ErrorAs(t, err, &storagedriver.PathNotFoundError{}, "an upload that is gone does not come back")
 }
 
+// linkable is a file that nothing else has the name of.
+type linkable string
+
+func (l linkable) Link(_ context.Context, path string) (bool, error) {
+	return true, os.Link(string(l), path)
+}
+
+func (linkable) Same(string) bool { return false }
+
 // TestCollectedBlobLeavesTheAdoptedFile removes a blob as distribution's garbage collection does.
 func TestCollectedBlobLeavesTheAdoptedFile(t *testing.T) {
 	d, ctx := openDurable(t, t.TempDir()), t.Context()
@@ -88,8 +97,7 @@ func TestCollectedBlobLeavesTheAdoptedFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "tarball")
 	require.NoError(t, os.WriteFile(file, []byte("content"), 0o600))
 	blob := "/docker/registry/v2/blobs/sha256/" + sum.Encoded()[:2] + "/" + sum.Encoded()
-	link := func(_ context.Context, path string) (bool, error) { return true, os.Link(file, path) }
-	_, err := d.link(ctx, link, blob+"/data")
+	_, err := d.link(ctx, linkable(file), blob+"/data")
 	require.NoError(t, err)
 	require.True(t, d.isSettled(blob))
 	require.NoError(t, storage.NewVacuum(ctx, d).RemoveBlob(sum.String()))
@@ -99,7 +107,7 @@ func TestCollectedBlobLeavesTheAdoptedFile(t *testing.T) {
 	kept, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, "content", string(kept))
-	_, err = d.link(ctx, link, blob+"/data")
+	_, err = d.link(ctx, linkable(file), blob+"/data")
 	require.NoError(t, err, "it can come back")
 	text, err := d.GetContent(ctx, blob+"/data")
 	require.NoError(t, err)

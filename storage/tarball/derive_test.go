@@ -143,6 +143,11 @@ func TestLink(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, os.SameFile(a, b))
 	require.Equal(t, os.FileMode(0o400), a.Mode())
+	require.True(t, s.Same(tb, to))
+	require.False(t, s.Same(tb, to+"2"))
+	require.NoError(t, os.WriteFile(to+"4", s.fetch(t, tb, tb.Format), 0o600))
+	require.False(t, s.Same(tb, to+"4"), "a copy")
+	require.False(t, s.Same(model.Tarball{Digest: "sha256:../../x"}, to))
 	_, err = s.Link(t.Context(), tb, to)
 	require.ErrorIs(t, err, os.ErrExist)
 	s.fetch(t, tb, tb.Format)
@@ -159,4 +164,5 @@ func TestLink(t *testing.T) {
 	ok, err = s3.Link(t.Context(), tb, to+"3")
 	require.NoError(t, err)
 	require.False(t, ok)
+	require.False(t, s3.Same(tb, to))
 }

@@ -26,10 +26,10 @@ func openTrees(dir string) (*trees, error) {
 		return nil, err
 	}
 	t := &trees{dir: dir}
-	if err := os.MkdirAll(dir, treesMode); err != nil { //nolint:gosec // everybody may read a tree
+	if err := os.MkdirAll(dir, treesMode); err != nil {
 		return nil, fmt.Errorf("make the folder of trees: %w", err)
 	}
-	if err := os.Chmod(dir, treesMode); err != nil { //nolint:gosec // whatever the umask, or an older version, made it
+	if err := os.Chmod(dir, treesMode); err != nil { // whatever the umask, or an older version, made it
 		return nil, fmt.Errorf("make the folder of trees: %w", err)
 	}
 	if err := removeTree(t.work()); err != nil {
