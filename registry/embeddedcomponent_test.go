@@ -24,6 +24,19 @@ func (open) Authorize(context.Context, *http.Request, []embedded.Access) (string
 	return "server", nil
 }
 
+// onDisk is the path of a file that the registry adopts.
+type onDisk string
+
+func (f onDisk) Link(_ context.Context, path string) (bool, error) {
+	return true, os.Link(string(f), path)
+}
+
+func (f onDisk) Same(path string) bool {
+	mine, err := os.Stat(string(f))
+	there, missing := os.Stat(path)
+	return err == nil && missing == nil && os.SameFile(mine, there)
+}
+
 // A component whose tarball was adopted by the registry inside the process is fetched by another program.
 func TestAnAdoptedComponentIsPulled(t *testing.T) {
 	inside, err := embedded.New(embedded.Config{Root: filepath.Join(t.TempDir(), "registry"), Authorizer: open{}, Log: slog.New(slog.DiscardHandler)})
@@ -41,9 +54,7 @@ func TestAnAdoptedComponentIsPulled(t *testing.T) {
 		Address: host, PublicHost: host, Insecure: true, Server: noCredentials, Worker: func(string, time.Duration) (string, string) { return "", "" },
 		Tarball: store.open,
 		Adopt: func(ctx context.Context, repository string, tarball model.Tarball) (bool, error) {
-			return inside.Adopt(ctx, repository, tarball.Digest, tarball.Size, func(_ context.Context, path string) (bool, error) {
-				return true, os.Link(file, path)
-			})
+			return inside.Adopt(ctx, repository, tarball.Digest, tarball.Size, onDisk(file))
 		},
 	})
 	require.NoError(t, err)

@@ -31,6 +31,10 @@ func (s *Store) Pack(ctx context.Context, r io.Reader, mtime time.Time) (model.T
 // the bytes are durable; else nothing is left. COMPONENT_EMPTY, COMPONENT_TOO_LARGE and COMPONENT_ENTRY_TYPE are the
 // tar's fault, STORAGE_FULL the disk's; an error of r is returned with r's own code.
 func (s *Store) Keep(ctx context.Context, r io.Reader, mtime time.Time) (Kept, error) {
+	// The tar may be a build's that has just begun: only one that comes takes a turn from others. What Peek fails with,
+	// the first read does too.
+	tar := bufio.NewReader(contextReader{ctx, r})
+	_, _ = tar.Peek(1)
 	done, err := s.packing.take(ctx)
 	if err != nil {
 		return Kept{}, err
@@ -44,7 +48,7 @@ func (s *Store) Keep(ctx context.Context, r io.Reader, mtime time.Time) (Kept, e
 	if mtime.IsZero() {
 		mtime = time.Unix(0, 0)
 	}
-	k, err := s.pack(ctx, r, f, mtime.Truncate(time.Second).UTC())
+	k, err := s.pack(ctx, tar, f, mtime.Truncate(time.Second).UTC())
 	if err != nil {
 		return Kept{}, err
 	}
