@@ -1,14 +1,11 @@
 package builder
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"cooper/internal/model"
 )
@@ -18,8 +15,6 @@ const (
 	planWithin = 2 * time.Minute
 	// answerWithin is how long a caller waits for that; the planning goes on.
 	answerWithin = 25 * time.Second
-	tailLines    = 50  // of the log of a build that failed before
-	mostLookedAt = 100 // values of one commit
 )
 
 // Component returns a component; or the build that is making it, which it begins when there is none and the caller may;
@@ -84,43 +79,6 @@ func (s *Service) stateOf(c model.Component) model.ComponentState {
 	return model.ComponentState{
 		Component: &c, Platform: c.Platform, Environment: c.Environment, ImageName: s.Registry.Name(c.Repository, c.ImageTag),
 	}
-}
-
-// componentAt returns a value that is kept: the one of a digest, or the newest of a commit. Nothing is built.
-func (s *Service) componentAt(ctx context.Context, id identity, q model.ComponentQuery) (model.ComponentState, error) {
-	src, err := s.parseSource(place{identity: id, url: q.URL, subdir: q.Subdir, field: "url"})
-	if err != nil {
-		return model.ComponentState{}, err
-	}
-	f := model.ComponentFilter{
-		Component: id.name, Platform: id.platform, Environment: &id.environment, Commit: strings.ToLower(q.Commit), Digest: q.Digest,
-		History: true, Limit: mostLookedAt,
-	}
-	found, err := s.Values.Components(ctx, f)
-	if err != nil {
-		return model.ComponentState{}, err
-	}
-	// Of several, the one that was asked for under this tag.
-	slices.SortStableFunc(found, func(a, b model.Component) int {
-		return cmp.Compare(boolToInt(b.Tag == id.tag), boolToInt(a.Tag == id.tag))
-	})
-	for _, c := range found {
-		if !sameSource(src, c) {
-			continue
-		}
-		if there, err := s.Tarballs.Has(ctx, c.Tarball); err != nil || there {
-			return s.stateOf(c), err
-		}
-	}
-	return model.ComponentState{}, model.Errorf(model.CodeNotFound,
-		"No such value of %s is kept for %s. Ask for it without commit and digest to have it built.", id.name, id.platform)
-}
-
-func boolToInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // findOrBuild answers a request of which no value is at hand.
@@ -208,35 +166,6 @@ func (s *Service) rememberedFailure(ctx context.Context, input string) (*model.B
 	return &b, nil
 }
 
-// tailOf returns the last lines of a failed build's log.
-func (s *Service) tailOf(ctx context.Context, b *model.Build) []string {
-	if b == nil {
-		return nil
-	}
-	var out []string
-	err := s.Follow(ctx, b.ID, model.LogQuery{}, func(l model.LogLine) error {
-		out = append(out, plainText(l.Text))
-		if len(out) > 2*tailLines {
-			out = append(out[:0], out[len(out)-tailLines:]...)
-		}
-		return nil
-	})
-	if err != nil {
-		s.Log.Warn("cannot read the log of a build that failed", "build", b.ID, "error", err)
-	}
-	return out[max(0, len(out)-tailLines):]
-}
-
-// plainText is a log line without what would do something to a terminal.
-func plainText(line []byte) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\t' && unicode.IsControl(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, strings.ToValidUTF8(string(line), "\uFFFD"))
-}
-
 // Made returns what a build has made for a platform, or how it stands.
 func (s *Service) Made(ctx context.Context, buildID, platform string) (model.ComponentState, error) {
 	b, err := s.Store.Build(ctx, buildID)
@@ -264,43 +193,4 @@ func (s *Service) Made(ctx context.Context, buildID, platform string) (model.Com
 // Components returns a page of components, newest first.
 func (s *Service) Components(ctx context.Context, f model.ComponentFilter) ([]model.Component, error) {
 	return s.Values.Components(ctx, f)
-}
-
-// Recipe tells how a repository would be built.
-func (s *Service) Recipe(ctx context.Context, q model.ComponentQuery) (model.RecipeReport, error) {
-	if q.URL == "" && q.Component == "" {
-		return model.RecipeReport{}, model.FieldErrorf(model.CodeFieldRequired, "url", "Say which repository's recipe is wanted: ?url=https://….")
-	}
-	id, err := s.identify(orElse(q.Component, "component"), q.Tag, q.Architecture) // a recipe need not know its name
-	if err != nil {
-		return model.RecipeReport{}, err
-	}
-	want := place{identity: id, url: q.URL, subdir: q.Subdir, field: "url"}
-	src, err := s.parseSource(want)
-	if err == nil && src.URL == "" {
-		src, err = s.rememberedSource(ctx, want)
-	}
-	if err != nil {
-		return model.RecipeReport{}, err
-	}
-	if id.tag != defaultRef {
-		src.Ref = id.tag
-	}
-	p := s.newPlanner(q.Requester, q.Retry)
-	if src, err = s.resolveOnce(ctx, "url", src, p); err != nil {
-		return model.RecipeReport{}, err
-	}
-	env := s.environment(id.environment)
-	r, err := p.recipe(ctx, src, id.name, env)
-	if err != nil {
-		return model.RecipeReport{}, err
-	}
-	n := &planned{id: id, text: r.recipe.Dockerfile, spec: model.ComponentSpec{Recipe: r.recipe, Platforms: []string{id.platform}, BuildArgs: mergeArgs(env.BuildArgs, r.recipe.BuildArgs)}}
-	if err := p.check(ctx, n); err != nil {
-		return model.RecipeReport{}, err
-	}
-	return model.RecipeReport{
-		Recipe: r.recipe, Source: src, Platform: id.platform, Environment: id.environment, BuildArgs: n.spec.BuildArgs,
-		Looked: s.Recipes.Looked(), Notes: n.spec.Notes,
-	}, nil
 }

@@ -2,9 +2,6 @@ package builder
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -261,47 +258,6 @@ func (s *Service) readRecipe(ctx context.Context, src model.Source, name string,
 	return recipeOf{recipe: r, source: src, spec: model.ComponentSpec{CommitTime: tree.Time().UTC()}}, nil
 }
 
-// mergeArgs puts build args together, the later ones winning.
-func mergeArgs(sets ...map[string]string) map[string]string {
-	var out map[string]string
-	for _, set := range sets {
-		if len(set) > 0 && out == nil {
-			out = map[string]string{}
-		}
-		maps.Copy(out, set)
-	}
-	return out
-}
-
-// inputOf is equal for builds that would be the same: what a component is made of, and what it needs is made of. Which
-// build made that does not count.
-func (n *planned) inputOf() string {
-	if n.have != nil {
-		return n.input
-	}
-	spec := n.spec
-	spec.Notes, spec.Dependencies = nil, nil
-	raw, err := json.Marshal(spec)
-	if err != nil { // no field of a spec can fail
-		return ""
-	}
-	return withNeeds(digestOf(raw), n.needs)
-}
-
-// withNeeds adds to an input digest what is needed.
-func withNeeds(input string, needs []*planned) string {
-	for _, need := range needs {
-		input = digestOf(fmt.Appendf(nil, "%s %s %s %s", input, need.id.name, need.id.platform, need.inputOf()))
-	}
-	return input
-}
-
-// inputOfBuild is the input digest of a build that was recorded.
-func (s *Service) inputOfBuild(ctx context.Context, buildID string) (string, error) {
-	b, err := s.Store.Build(ctx, buildID)
-	return b.InputDigest, err
-}
-
 // from is where the component comes from.
 func (n *planned) from() model.Source {
 	if n.have != nil {
@@ -311,52 +267,3 @@ func (n *planned) from() model.Source {
 }
 
 func (n *planned) commit() string { return n.from().Commit }
-
-// known refuses a recipe that says of a component that is known here that it comes from elsewhere: whoever can get a
-// recipe built could put another one in its place.
-func (p *planner) known(ctx context.Context, field string, ref model.ComponentRef) error {
-	src, err := p.s.Values.ComponentSource(ctx, ref.Name)
-	if model.CodeOf(err) == model.CodeNotFound {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return p.agree(field, ref, src)
-}
-
-// agree refuses a dependency whose recipe names another place than the one that it comes from.
-func (p *planner) agree(field string, ref model.ComponentRef, from model.Source) error {
-	if ref.URL == "" {
-		return nil
-	}
-	said, err := p.s.parseSource(place{url: ref.URL, subdir: ref.Subdir, field: field})
-	if err != nil || said.URL == from.URL && said.Subdir == from.Subdir {
-		return err
-	}
-	return model.FieldErrorf(model.CodeDependencyInvalid, field,
-		"%sThe component %s comes from %s here, and not from %s. Use another name for it, or ask for %s by its new URL first.",
-		p.where(), ref.Name, placeOf(from), placeOf(said), ref.Name)
-}
-
-func placeOf(src model.Source) string {
-	if src.Subdir == "" {
-		return src.URL
-	}
-	return src.URL + ", folder " + src.Subdir
-}
-
-// cacheScope is what shares cache mounts: the branches and tags of a source, as they are built without further args. What
-// only somebody who can make a fork or send args has written keeps to itself. No image's scope has a space.
-func cacheScope(w wish) string {
-	scope := "source " + w.source.URL
-	ref := w.source.Ref
-	other := strings.HasPrefix(ref, "refs/") && !strings.HasPrefix(ref, "refs/heads/") && !strings.HasPrefix(ref, "refs/tags/")
-	for _, requests := range []string{"pull/", "merge-requests/", "changes/"} {
-		other = other || strings.HasPrefix(ref, requests)
-	}
-	if w.source.Kind != model.RefCommit && !other && len(w.buildArgs) == 0 {
-		return scope
-	}
-	return scope + " " + w.source.Commit
-}

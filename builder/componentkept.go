@@ -1,0 +1,50 @@
+package builder
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"cooper/internal/model"
+)
+
+// mostLookedAt is how many values of one commit are looked at.
+const mostLookedAt = 100
+
+// componentAt returns a value that is kept: the one of a digest, or the newest of a commit. Nothing is built.
+func (s *Service) componentAt(ctx context.Context, id identity, q model.ComponentQuery) (model.ComponentState, error) {
+	src, err := s.parseSource(place{identity: id, url: q.URL, subdir: q.Subdir, field: "url"})
+	if err != nil {
+		return model.ComponentState{}, err
+	}
+	f := model.ComponentFilter{
+		Component: id.name, Platform: id.platform, Environment: &id.environment, Commit: strings.ToLower(q.Commit), Digest: q.Digest,
+		History: true, Limit: mostLookedAt,
+	}
+	found, err := s.Values.Components(ctx, f)
+	if err != nil {
+		return model.ComponentState{}, err
+	}
+	// Of several, the one that was asked for under this tag.
+	slices.SortStableFunc(found, func(a, b model.Component) int {
+		return cmp.Compare(boolToInt(b.Tag == id.tag), boolToInt(a.Tag == id.tag))
+	})
+	for _, c := range found {
+		if !sameSource(src, c) {
+			continue
+		}
+		if there, err := s.Tarballs.Has(ctx, c.Tarball); err != nil || there {
+			return s.stateOf(c), err
+		}
+	}
+	return model.ComponentState{}, model.Errorf(model.CodeNotFound,
+		"No such value of %s is kept for %s. Ask for it without commit and digest to have it built.", id.name, id.platform)
+}
+
+func boolToInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
