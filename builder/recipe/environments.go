@@ -126,10 +126,8 @@ func readEnvironment(b *hcl.Block) (model.Environment, hcl.Diagnostics) {
 		Name: b.Labels[0], Platform: platform(a.text("platform", checkPlatform)),
 		Images: a.table("images", checkLanguage, checkImage), BuildArgs: a.table("build_args", checkVariable, oneLine),
 	}
-	attr, given := content.Attributes["platform"]
+	_, given := content.Attributes["platform"]
 	switch {
-	case e.Name == model.DefaultEnvironment && given:
-		a.fault(attr.Range, "A platform in the default environment", "It serves whichever platform a request names. Take platform out, or name the environment otherwise.")
 	case e.Name == model.DefaultEnvironment:
 	case !environmentName.MatchString(e.Name) || len(e.Name) > longestName:
 		a.fault(b.LabelRanges[0], "Wrong name", "An environment's name has lower-case letters and digits, with single . _ - between them.")

@@ -41,6 +41,7 @@ environment "debian12-arm64" {
   build_args = { DEBIAN_FRONTEND = "noninteractive", JOBS = 4 }
 }
 environment "default" { # may stand anywhere
+  platform = "arm64"
   images     = { go = "golang:1.25", c = "registry.example:5000/gcc@sha256:0123456789012345678901234567890123456789012345678901234567890123" }
 }
 `)
@@ -48,7 +49,7 @@ environment "default" { # may stand anywhere
 	all := e.All()
 	require.Len(t, all, 3)
 	require.Equal(t, []string{"default", "debian12-arm64", "trixie-arm64"}, []string{all[0].Name, all[1].Name, all[2].Name})
-	require.Empty(t, all[0].Platform)
+	require.Equal(t, "linux/arm64", all[0].Platform, "what the architecture default means")
 	require.Equal(t, "golang:1.25", all[0].Images["go"])
 	require.Equal(t, "rust:1-bookworm", all[0].Images["rust"], "what the file leaves out stays")
 	require.Equal(t, "linux/arm64", all[1].Platform)
@@ -80,7 +81,6 @@ func TestEnvironmentFaults(t *testing.T) {
 		{"no platform", "environment \"a\" {\n}", "environments.hcl:1,1: No platform"},
 		{"platform of another system", "environment \"a\" {\n  platform = \"windows/amd64\"\n}", "environments.hcl:2,14"},
 		{"platform that is none", "environment \"a\" {\n  platform = \"z80\"\n}", "environments.hcl:2,14"},
-		{"platform of the default one", "environment \"default\" {\n  platform = \"arm64\"\n}", "environments.hcl:2,3"},
 		{"image that is none", "environment \"default\" {\n  images = { c = \"a b\" }\n}", "environments.hcl:2,14: Wrong value in images: c: "},
 		{"language that is none", "environment \"default\" {\n  images = { \"C++\" = \"gcc\" }\n}", "environments.hcl:2,14"},
 		{"build arg that is none", "environment \"default\" {\n  build_args = { \"A-B\" = \"x\" }\n}", "environments.hcl:2,18"},

@@ -19,7 +19,7 @@ const (
 // name a plain platform.
 type Environment struct {
 	Name      string            `json:"name"`
-	Platform  string            `json:"platform,omitempty"` // empty for the default one: whichever is asked for
+	Platform  string            `json:"platform,omitempty"` // may be empty for the default one, which serves whichever is asked for
 	Images    map[string]string `json:"images"`             // base image by language: default, c, go, rust, node, python, java
 	BuildArgs map[string]string `json:"buildArgs,omitempty"`
 }
