@@ -74,7 +74,7 @@ func (r *report) markdown() string {
 		"of a build is `buildctl` of the same BuildKit version on the same daemon and registry. Cooper also attaches provenance,\n" +
 		"writes the index and records the build, which the peer does not; in the first row it finds that nothing has changed and\n" +
 		"gives the image that is there (adr/0009-unchanged-builds.md). The peer of a download is nginx with sendfile and two\n" +
-		"workers, with the same file; the client leaves the bytes in the kernel and shares the cores with both.\n\n")
+		"workers, with the same file; the client reads 128 KiB at a time, throws them away, and shares the cores with both.\n\n")
 	b.WriteString(r.table())
 	if len(r.notes) > 0 {
 		b.WriteString("\n")
