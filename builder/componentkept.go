@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -26,10 +25,10 @@ func (s *Service) componentAt(ctx context.Context, id identity, q model.Componen
 	if err != nil {
 		return model.ComponentState{}, err
 	}
-	// Of several, the one that was asked for under this tag.
-	slices.SortStableFunc(found, func(a, b model.Component) int {
-		return cmp.Compare(boolToInt(b.Tag == id.tag), boolToInt(a.Tag == id.tag))
-	})
+	// Of several, the newest that was asked for under this tag, and else the newest.
+	if i := slices.IndexFunc(found, func(c model.Component) bool { return c.Tag == id.tag && sameSource(src, c) }); i > 0 {
+		found = slices.Insert(found, 0, found[i])
+	}
 	for _, c := range found {
 		if !sameSource(src, c) {
 			continue
@@ -40,11 +39,4 @@ func (s *Service) componentAt(ctx context.Context, id identity, q model.Componen
 	}
 	return model.ComponentState{}, model.Errorf(model.CodeNotFound,
 		"No such value of %s is kept for %s. Ask for it without commit and digest to have it built.", id.name, id.platform)
-}
-
-func boolToInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

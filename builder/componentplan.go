@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"cooper/builder/dockerfile"
 	"cooper/internal/model"
@@ -40,8 +41,7 @@ type planned struct {
 
 type recipeOf struct {
 	recipe model.Recipe
-	source model.Source
-	spec   model.ComponentSpec // what the commit alone decides
+	time   time.Time // of the commit
 }
 
 func (s *Service) newPlanner(who model.Requester, retry bool) *planner {
@@ -66,7 +66,7 @@ func (p *planner) component(ctx context.Context, w wish) (*planned, error) {
 		return nil, p.of(w.identity, err)
 	}
 	n := &planned{id: w.identity, text: r.recipe.Dockerfile, spec: model.ComponentSpec{
-		Name: w.name, Tag: w.tag, Environment: w.environment, Platforms: w.platforms, Source: w.source, CommitTime: r.spec.CommitTime,
+		Name: w.name, Tag: w.tag, Environment: w.environment, Platforms: w.platforms, Source: w.source, CommitTime: r.time,
 		Repository: p.s.Names.ComponentRepository(w.name), ImageTag: p.s.Names.ComponentTag(w.tag, w.environment),
 		Recipe: r.recipe, BuildArgs: mergeArgs(w.env.BuildArgs, r.recipe.BuildArgs, w.buildArgs), Timeout: p.s.Limits.Timeout,
 		CacheScope: cacheScope(w), Notes: []string{r.recipe.Reason},
@@ -255,7 +255,7 @@ func (s *Service) readRecipe(ctx context.Context, src model.Source, name string,
 	if err != nil {
 		return recipeOf{}, err
 	}
-	return recipeOf{recipe: r, source: src, spec: model.ComponentSpec{CommitTime: tree.Time().UTC()}}, nil
+	return recipeOf{recipe: r, time: tree.Time().UTC()}, nil
 }
 
 // from is where the component comes from.

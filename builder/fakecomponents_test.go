@@ -102,12 +102,16 @@ func (v *memoryValues) ComponentSource(_ context.Context, name string) (model.So
 }
 
 func (v *memoryValues) LastOfInput(_ context.Context, input string) (model.Build, error) {
+	var last model.Build
 	for _, b := range v.store.all() {
-		if b.InputDigest == input && b.Status.Terminal() {
-			return b, nil
+		if b.InputDigest == input && b.Status.Terminal() && b.ID > last.ID {
+			last = b
 		}
 	}
-	return model.Build{}, model.Errorf(model.CodeNotFound, "No such build.")
+	if last.ID == "" {
+		return last, model.Errorf(model.CodeNotFound, "No such build.")
+	}
+	return last, nil
 }
 
 func (v *memoryValues) Join(_ context.Context, buildID string) error {

@@ -73,10 +73,12 @@ func (s *Service) planImage(ctx context.Context, r model.ImageRequest, p *planne
 		return spec, "", nil, err
 	}
 	var needs []*planned
+	ctx, cancel := context.WithTimeout(ctx, planWithin)
+	defer cancel()
 	for _, platform := range spec.Platforms {
 		of, err := p.dependencies(ctx, "components", refs, envs[platform], platform)
 		if err != nil {
-			return spec, "", nil, err
+			return spec, "", nil, gitPatience(err)
 		}
 		needs = append(needs, of...)
 	}

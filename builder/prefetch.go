@@ -7,8 +7,12 @@ import (
 	"cooper/internal/model"
 )
 
-// mostAhead is how many commits wait to be fetched ahead of their builds; more are fetched when their builds run.
-const mostAhead = 64
+const (
+	// mostAhead is how many commits wait to be fetched ahead of their builds; more are fetched when their builds run.
+	mostAhead = 64
+	// prefetchers is how many are fetched at once.
+	prefetchers = 4
+)
 
 // ahead is a commit to fetch for a worker of this process while its build is planned and queued.
 type ahead struct {
@@ -29,15 +33,20 @@ func (s *Service) prefetch(src model.Source) (stop func()) {
 
 func (s *Service) prefetchLoop(ctx context.Context) error {
 	var wg sync.WaitGroup
-	defer wg.Wait()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case a := <-s.aheads:
-			wg.Go(func() { s.fetchAhead(ctx, a) })
-		}
+	for range prefetchers {
+		wg.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case a := <-s.aheads:
+					s.fetchAhead(ctx, a)
+				}
+			}
+		})
 	}
+	wg.Wait()
+	return nil
 }
 
 func (s *Service) fetchAhead(ctx context.Context, a ahead) {

@@ -82,7 +82,7 @@ type FailedComponentBody struct {
 // EnvironmentBody is an OS environment: base images and build arguments under a name.
 type EnvironmentBody struct {
 	Name      string            `json:"name" example:"debian12-arm64"`
-	Platform  string            `json:"platform" example:"linux/arm64"` // empty for the default one: whichever is asked for
+	Platform  string            `json:"platform" example:"linux/arm64"` // empty where it serves whichever is asked for
 	Images    map[string]string `json:"images"`                         // base image by language
 	BuildArgs map[string]string `json:"buildArgs"`
 } // @name Environment

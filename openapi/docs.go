@@ -2491,7 +2491,7 @@ const docTemplate = `{
                     "example": "debian12-arm64"
                 },
                 "platform": {
-                    "description": "empty for the default one: whichever is asked for",
+                    "description": "empty where it serves whichever is asked for",
                     "type": "string",
                     "example": "linux/arm64"
                 }

@@ -19,10 +19,10 @@ var update = flag.Bool("update", false, "write the golden files anew")
 const wholeBlock = `
 component "zlib" {
   image   = "c"
-  workdir = "/work"
+  workdir = "/build"
   env     = { CFLAGS = "-O2 -g", PATH = "/opt/bin:$PATH" }
   args    = { VERSION = "1.3", GREETING = "it's \"$5\"", EMPTY = "", JOBS = 4, FAST = true }
-  caches  = ["/root/.cache/ccache", "/work/.deps"]
+  caches  = ["/root/.cache/ccache", "/build/.deps"]
   step "configure" {
     run = "./configure --prefix=/usr/local"
   }

@@ -23,9 +23,10 @@ type File interface {
 }
 
 // Adopt makes a file a blob of the repository without copying a byte: it gets a second name among the registry's blobs,
-// unless it has that already; then nothing touches the file. The caller vouches that the file hashes to digest, that it is on disk, and that nobody writes into it; the
-// registry does not either, and when it deletes the blob, the file stays. False, without an error, means that the blob has
-// to be pushed. Adopt is safe for concurrent use, also with itself and with pushes of the same blob.
+// unless it has that already; then nothing touches the file. The caller vouches that the file hashes to digest, that it is
+// on disk, and that nobody writes into it; the registry does not either, and when it deletes the blob, the file stays.
+// False, without an error, means that the blob has to be pushed. Adopt is safe for concurrent use, also with itself and
+// with pushes of the same blob.
 func (r *Registry) Adopt(ctx context.Context, repository, blobDigest string, size int64, file File) (bool, error) {
 	d, err := digest.Parse(blobDigest)
 	if err != nil || d.Algorithm() != digest.SHA256 {

@@ -33,8 +33,8 @@ func (s *Store) Pack(ctx context.Context, r io.Reader, mtime time.Time) (model.T
 func (s *Store) Keep(ctx context.Context, r io.Reader, mtime time.Time) (Kept, error) {
 	// The tar may be a build's that has just begun: only one that comes takes a turn from others. What Peek fails with,
 	// the first read does too.
-	tar := bufio.NewReader(contextReader{ctx, r})
-	_, _ = tar.Peek(1)
+	in := bufio.NewReaderSize(contextReader{ctx, r}, copyBuffer)
+	_, _ = in.Peek(1)
 	done, err := s.packing.take(ctx)
 	if err != nil {
 		return Kept{}, err
@@ -48,7 +48,7 @@ func (s *Store) Keep(ctx context.Context, r io.Reader, mtime time.Time) (Kept, e
 	if mtime.IsZero() {
 		mtime = time.Unix(0, 0)
 	}
-	k, err := s.pack(ctx, tar, f, mtime.Truncate(time.Second).UTC())
+	k, err := s.pack(in, f, mtime.Truncate(time.Second).UTC())
 	if err != nil {
 		return Kept{}, err
 	}
@@ -63,8 +63,8 @@ func (s *Store) Keep(ctx context.Context, r io.Reader, mtime time.Time) (Kept, e
 }
 
 // pack writes the canonical form of r to f.
-func (s *Store) pack(ctx context.Context, r io.Reader, f *os.File, mtime time.Time) (Kept, error) {
-	src := &tarSource{r: bufio.NewReaderSize(contextReader{ctx, r}, copyBuffer)}
+func (s *Store) pack(r io.Reader, f *os.File, mtime time.Time) (Kept, error) {
+	src := &tarSource{r: r}
 	tr := tar.NewReader(src)
 	p, err := newPacking(s.Compression, newSink(f, s.Room), s.MaxSize)
 	if err != nil {

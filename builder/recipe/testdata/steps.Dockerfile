@@ -17,7 +17,7 @@ ENV CFLAGS="-O2 -g"
 ENV PATH="/opt/bin:$PATH"
 
 RUN mkdir -p /out/usr/local
-WORKDIR /work
+WORKDIR /build
 COPY . .
 ARG SOURCE_DATE_EPOCH
 ARG EMPTY=""
@@ -30,13 +30,13 @@ ARG VERSION=1.3
 RUN --mount=type=bind,from=team/png,target=/deps/team/png \
     --mount=type=bind,from=xml,target=/deps/xml \
     --mount=type=cache,target=/root/.cache/ccache \
-    --mount=type=cache,target=/work/.deps \
+    --mount=type=cache,target=/build/.deps \
     ./configure --prefix=/usr/local
 
 RUN --mount=type=bind,from=team/png,target=/deps/team/png \
     --mount=type=bind,from=xml,target=/deps/xml \
     --mount=type=cache,target=/root/.cache/ccache \
-    --mount=type=cache,target=/work/.deps \
+    --mount=type=cache,target=/build/.deps \
     <<'EOF'
 set -e # build and install
 make -j$(nproc)
@@ -46,7 +46,7 @@ EOF
 RUN --mount=type=bind,from=team/png,target=/deps/team/png \
     --mount=type=bind,from=xml,target=/deps/xml \
     --mount=type=cache,target=/root/.cache/ccache \
-    --mount=type=cache,target=/work/.deps \
+    --mount=type=cache,target=/build/.deps \
     <<'EOF1'
 set -e # document
 cat >/out/usr/local/readme <<EOF
@@ -57,7 +57,7 @@ EOF1
 RUN --mount=type=bind,from=team/png,target=/deps/team/png \
     --mount=type=bind,from=xml,target=/deps/xml \
     --mount=type=cache,target=/root/.cache/ccache \
-    --mount=type=cache,target=/work/.deps \
+    --mount=type=cache,target=/build/.deps \
     <<'EOF'
 #!/usr/bin/env python3
 print('hello')

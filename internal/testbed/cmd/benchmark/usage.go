@@ -64,10 +64,10 @@ func cpuWithChildren(pid int) (time.Duration, error) {
 		return 0, err
 	}
 	var sum time.Duration
-	for todo := []process{top}; len(todo) > 0; {
-		p := todo[0]
+	for left := []process{top}; len(left) > 0; {
+		p := left[0]
 		sum += p.own + p.reaped
-		todo = append(todo[1:], children[p.pid]...)
+		left = append(left[1:], children[p.pid]...)
 	}
 	return sum, nil
 }
