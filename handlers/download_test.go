@@ -74,7 +74,7 @@ func TestDownload(t *testing.T) {
 		require.Empty(t, got.TransferEncoding)
 		require.Empty(t, h.Get("Last-Modified"))
 	}
-	require.Contains(t, a.log.String(), fmt.Sprintf(`"bytes":%d`, len(f.bytes)))
+	a.logged(t, fmt.Sprintf(`"bytes":%d`, len(f.bytes)))
 }
 
 func TestDigestField(t *testing.T) {
@@ -270,7 +270,7 @@ func TestHeadOfADownload(t *testing.T) {
 	require.EqualValues(t, len(f.bytes), got.ContentLength)
 	require.Equal(t, digestField(f.digest), got.Header.Get("Repr-Digest"))
 	require.Empty(t, got.Header.Get("Content-Digest"), "nothing is sent")
-	require.Contains(t, a.log.String(), `"bytes":0`)
+	a.logged(t, `"bytes":0`)
 	part := a.call(t, http.MethodHead, tarGz, nil, "Range", "bytes=1-2")
 	require.Equal(t, 206, part.StatusCode)
 	require.EqualValues(t, 2, part.ContentLength)

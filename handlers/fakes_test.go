@@ -340,6 +340,13 @@ func sampleBuild(status model.Status) model.Build {
 }
 
 // eventually waits for a condition, with a deadline.
+// logged waits for text in the log. A long answer's last bytes leave before its handler is done, so its line may come later.
+func (a *api) logged(t *testing.T, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(a.log.String(), text) }, 10*time.Second, 5*time.Millisecond,
+		"the log never says %s", text)
+}
+
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	require.Eventually(t, f, 10*time.Second, 5*time.Millisecond, what)
