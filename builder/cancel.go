@@ -27,7 +27,7 @@ func (s *Service) Cancel(ctx context.Context, buildID string) (model.Build, int,
 	}
 	ctx, cancel := context.WithTimeout(ctx, cancelWithin)
 	defer cancel()
-	b, err := s.Wait(ctx, buildID)
+	b, err := s.Wait(ctx, buildID, "")
 	return b, 0, err
 }
 

@@ -219,6 +219,68 @@ func TestADependencyThatFailsFailsWhatNeedsIt(t *testing.T) {
 	require.NotEqual(t, zlib, retried.Build.Jobs[0].WaitsFor[0])
 }
 
+// What somebody else has built for several platforms serves who needs one of them, as soon as that one is there.
+func TestOnePlatformOfABuildOfSeveral(t *testing.T) {
+	p := newComponentParts()
+	p.hosts.tag(zlibURL, "v1", "z1")
+	p.hosts.tag(pngURL, "v2", "p2", model.ComponentRef{Name: "zlib", Tag: "v1", URL: zlibURL})
+	both := model.ComponentRequest{Component: "zlib", Tag: "v1", URL: zlibURL, Architectures: []string{"amd64", "arm64"}}
+	posted, err := p.SubmitComponent(t.Context(), both)
+	require.NoError(t, err)
+	zlib := posted.Build.ID
+	got, err := p.Component(t.Context(), ask(nil))
+	require.NoError(t, err)
+	require.Equal(t, zlib, got.Build.ID)
+	png, err := p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Component, q.Tag, q.URL = "png", "v2", pngURL }))
+	require.NoError(t, err)
+	require.Len(t, p.store.all(), 2, "what is being built is not built again")
+	require.Equal(t, []string{zlib}, png.Build.Jobs[0].WaitsFor)
+	require.Equal(t, zlibURL, png.Build.Component.Dependencies[0].URL)
+	require.Equal(t, "z1", png.Build.Component.Dependencies[0].Commit)
+	askers := func() int {
+		b, err := p.store.Build(t.Context(), zlib)
+		require.NoError(t, err)
+		return b.Askers
+	}
+	require.Equal(t, 2, askers())
+
+	p.succeedNow(t, zlib, arm)
+	b, err := p.Wait(t.Context(), zlib, arm)
+	require.NoError(t, err)
+	require.False(t, b.Status.Terminal())
+	made, err := p.Made(t.Context(), zlib, arm)
+	require.NoError(t, err)
+	require.NotNil(t, made.Component)
+	require.Contains(t, p.queue.publishedBuilds(), png.Build.ID, "it goes on with the platform that it needs")
+	require.Equal(t, 1, askers(), "of the other one it wants nothing")
+	made, err = p.Made(t.Context(), zlib, "linux/amd64")
+	require.NoError(t, err)
+	require.NotNil(t, made.Build)
+}
+
+func TestOnePlatformOfABuildOfSeveralThatFails(t *testing.T) {
+	p := newComponentParts()
+	p.hosts.tag(zlibURL, "v1", "z1")
+	p.hosts.tag(pngURL, "v2", "p2", model.ComponentRef{Name: "zlib", Tag: "v1", URL: zlibURL})
+	both := model.ComponentRequest{Component: "zlib", Tag: "v1", URL: zlibURL, Architectures: []string{"amd64", "arm64"}}
+	posted, err := p.SubmitComponent(t.Context(), both)
+	require.NoError(t, err)
+	png, err := p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Component, q.Tag, q.URL = "png", "v2", pngURL }))
+	require.NoError(t, err)
+	p.failNow(t, posted.Build.ID, model.CodeStepFailed, arm)
+	made, err := p.Made(t.Context(), posted.Build.ID, arm)
+	require.NoError(t, err)
+	require.NotNil(t, made.Failed, "though the other platform is still being built")
+	require.Equal(t, model.CodeStepFailed, made.Failed.Error.Code)
+	b, err := p.store.Build(t.Context(), png.Build.ID)
+	require.NoError(t, err)
+	require.Equal(t, model.CodeDependencyFailed, b.Error.Code)
+	require.Contains(t, b.Error.Message, string(model.CodeStepFailed))
+	again, err := p.Component(t.Context(), ask(nil))
+	require.NoError(t, err)
+	require.NotEqual(t, posted.Build.ID, again.Build.ID, "what has failed there is not joined")
+}
+
 func TestCyclesAreSpelledOut(t *testing.T) {
 	p := newComponentParts()
 	p.hosts.tag("https://host/a.git", "1", "a1", model.ComponentRef{Name: "c", Tag: "1", URL: "https://host/c.git"}, model.ComponentRef{Name: "b", Tag: "1", URL: "https://host/b.git"})

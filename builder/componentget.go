@@ -115,7 +115,7 @@ func (s *Service) findOrBuild(ctx context.Context, want place, q model.Component
 	}
 	if !q.Retry {
 		if state.Failed, err = s.rememberedFailure(ctx, n.inputOf()); err != nil || state.Failed != nil {
-			state.Log = s.tailOf(ctx, state.Failed)
+			state.Log = s.tailOf(ctx, state.Failed, want.platform)
 			return state, err
 		}
 	}
@@ -143,10 +143,8 @@ func (s *Service) building(ctx context.Context, id identity, src model.Source) (
 	if made.URL != src.URL || made.Subdir != src.Subdir || made.Commit != src.Commit {
 		return nil, nil //nolint:nilnil // another one
 	}
-	for _, j := range b.Jobs {
-		if j.Platform == id.platform && j.Status.Terminal() && j.Status != model.StatusSucceeded {
-			return nil, nil //nolint:nilnil // this platform is not coming any more
-		}
+	if j, _ := b.JobFor(id.platform); j.Status.Terminal() && j.Status != model.StatusSucceeded {
+		return nil, nil //nolint:nilnil // this platform is not coming any more
 	}
 	return &b, nil
 }
@@ -181,9 +179,12 @@ func (s *Service) Made(ctx context.Context, buildID, platform string) (model.Com
 		state.Component = &c
 	case model.CodeOf(err) != model.CodeNotFound:
 		return state, err
-	case b.Status.Terminal():
+	case b.Ended(platform):
+		if j, _ := b.JobFor(platform); j.Error != nil {
+			b.Error = j.Error // the build's is another platform's, or not there yet
+		}
 		state.Failed = &b
-		state.Log = s.tailOf(ctx, &b)
+		state.Log = s.tailOf(ctx, &b, platform)
 	default:
 		state.Build = &b
 	}

@@ -25,7 +25,7 @@ func mergeArgs(sets ...map[string]string) map[string]string {
 // inputOf is equal for builds that would be the same: what a component is made of, and what it needs is made of. Which
 // build made that does not count.
 func (n *planned) inputOf() string {
-	if n.have != nil {
+	if n.input != "" {
 		return n.input
 	}
 	spec := n.spec

@@ -28,7 +28,7 @@ type ComponentStore interface {
 	Join(ctx context.Context, buildID string) error
 	// TarballUsed reports whether any value has the digest.
 	TarballUsed(ctx context.Context, digest string) (bool, error)
-	// EndedWaits returns waits for builds that are terminal, oldest first.
+	// EndedWaits returns waits for what is terminal, oldest first.
 	EndedWaits(ctx context.Context, limit int) ([]model.Wait, error)
 	// LeftWaits returns jobs that have ended and whose waits were not dropped.
 	LeftWaits(ctx context.Context, limit int) (jobIDs []string, err error)

@@ -32,11 +32,11 @@ type planner struct {
 type planned struct {
 	id    identity
 	have  *model.Component    // it is there
-	input string              // of have: the input digest of the build that made it
-	spec  model.ComponentSpec // it is to be built
+	input string              // of have and of what is under way: the input digest of the build that makes or made it
+	spec  model.ComponentSpec // it is to be built, or under way
 	text  string              // of the Dockerfile
 	needs []*planned
-	build *model.Build // once it is recorded
+	build *model.Build // it is under way, or has been recorded
 }
 
 type recipeOf struct {
@@ -153,25 +153,32 @@ func (p *planner) dependency(ctx context.Context, field string, ref model.Compon
 	if err != nil {
 		return nil, p.of(id, err)
 	}
-	if found != nil && !p.s.sound(ctx, *found) {
-		found = nil
-	}
-	n := &planned{id: id, have: found}
-	if found != nil {
-		if n.input, err = p.s.inputOfBuild(ctx, found.BuildID); err != nil {
-			return nil, err
-		}
-	} else {
-		n, err = p.component(ctx, wish{identity: id, source: src, env: env, platforms: []string{platform}})
-		if err != nil {
-			return nil, err
-		}
-		if err := p.failedBefore(ctx, n); err != nil {
-			return nil, err
-		}
+	n, err := p.haveOrPlan(ctx, found, wish{identity: id, source: src, env: env, platforms: []string{platform}})
+	if err != nil {
+		return nil, err
 	}
 	p.planned[id] = n
 	return n, nil
+}
+
+// haveOrPlan takes what is there, or what somebody else is having built, or plans to build it.
+func (p *planner) haveOrPlan(ctx context.Context, found *model.Component, w wish) (n *planned, err error) {
+	if found != nil && p.s.sound(ctx, *found) {
+		n = &planned{id: w.identity, have: found}
+		n.input, err = p.s.inputOfBuild(ctx, found.BuildID)
+		return n, err
+	}
+	b, err := p.s.building(ctx, w.identity, w.source)
+	if err != nil {
+		return nil, err
+	}
+	if b != nil {
+		return &planned{id: w.identity, spec: b.Component, input: b.InputDigest, build: b}, nil
+	}
+	if n, err = p.component(ctx, w); err != nil {
+		return nil, err
+	}
+	return n, p.failedBefore(ctx, n)
 }
 
 // failedBefore refuses what needs a component of which it is known that it cannot be built.

@@ -131,7 +131,7 @@ func (p *planner) submitNeeds(ctx context.Context, needs []*planned) ([]model.De
 		switch {
 		case need.have != nil:
 			d.URL, d.BuildID, d.Digest = need.have.Source.URL, need.have.BuildID, need.have.Tarball.Digest
-		case need.build != nil: // another one needs it, too
+		case need.build != nil: // somebody else wants it, too
 			if err := p.s.Values.Join(ctx, need.build.ID); err != nil {
 				p.giveBack(ctx, waits)
 				return nil, nil, err

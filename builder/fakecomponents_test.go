@@ -140,7 +140,8 @@ func (v *memoryValues) pending() []model.Wait {
 			for _, id := range j.WaitsFor {
 				w := model.Wait{JobID: j.ID, BuildID: id}
 				if !slices.Contains(dropped, w) && !j.Status.Terminal() {
-					w.Status = builds[id].Status
+					needed, _ := builds[id].JobFor(j.Platform)
+					w.Status = needed.Status
 					out = append(out, w)
 				}
 			}
@@ -288,14 +289,17 @@ func (g *gitHosts) Find(_ context.Context, tree Tree, name string, _ model.Envir
 	return model.Recipe{Kind: model.RecipeStage, Reason: "It is " + name + ".", Dockerfile: text, DependsOn: g.needs[commit]}, g.broken[commit]
 }
 
-// succeedNow ends every job of a build with a tarball, as a worker's outcome would.
-func (p *parts) succeedNow(t *testing.T, buildID string) {
+// succeedNow ends the jobs of a build for the platforms, or all, with a tarball, as a worker's outcome would.
+func (p *parts) succeedNow(t *testing.T, buildID string, platforms ...string) {
 	t.Helper()
 	b, err := p.store.Build(t.Context(), buildID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, j := range b.Jobs {
+		if len(platforms) > 0 && !slices.Contains(platforms, j.Platform) {
+			continue
+		}
 		r := model.Result{Tarball: &model.Tarball{Digest: "sha256:of-" + j.ID, Size: 1, Format: model.FormatTarGz}}
 		p.values.mu.Lock()
 		p.values.all = append(p.values.all, componentOf(b, j, r))
@@ -308,14 +312,17 @@ func (p *parts) succeedNow(t *testing.T, buildID string) {
 	p.goOn(t)
 }
 
-// failNow ends every job of a build as failed.
-func (p *parts) failNow(t *testing.T, buildID string, code model.Code) {
+// failNow ends the jobs of a build for the platforms, or all, as failed.
+func (p *parts) failNow(t *testing.T, buildID string, code model.Code, platforms ...string) {
 	t.Helper()
 	b, err := p.store.Build(t.Context(), buildID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, j := range b.Jobs {
+		if len(platforms) > 0 && !slices.Contains(platforms, j.Platform) {
+			continue
+		}
 		f := model.Failure{Code: code, Message: "It failed."}
 		o := model.Outcome{JobID: j.ID, BuildID: buildID, Attempt: j.Attempt, Worker: j.Worker, Status: model.StatusFailed, Failure: &f, Time: time.Now()}
 		if err := p.end(t.Context(), o, nil); err != nil {

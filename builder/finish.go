@@ -107,13 +107,13 @@ func (s *Service) end(ctx context.Context, o model.Outcome, img *model.Image) er
 // ended lets go of a build's inputs once it is over, and wakes those who wait for it.
 func (s *Service) ended(ctx context.Context, b model.Build) {
 	s.watch.tell(b.ID)
+	if b.Kind == model.KindComponent { // somebody may wait for one of its platforms
+		s.endWaitsSoon()
+	}
 	if !b.Status.Terminal() {
 		return
 	}
 	s.dropWaits(ctx, b)
-	if b.Kind == model.KindComponent { // somebody may wait for it
-		s.endWaitsSoon()
-	}
 	s.secrets.forget(b.ID)
 	if err := s.Inputs.Remove(b.ID); err != nil {
 		s.Log.Warn("cannot remove a build's context; the sweep tries again", "build", b.ID, "error", err)

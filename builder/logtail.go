@@ -11,13 +11,13 @@ import (
 // tailLines is how much of a failed build's log is told with the failure.
 const tailLines = 50
 
-// tailOf returns the last lines of a failed build's log.
-func (s *Service) tailOf(ctx context.Context, b *model.Build) []string {
+// tailOf returns the last lines of the log of a failed build's platform.
+func (s *Service) tailOf(ctx context.Context, b *model.Build, platform string) []string {
 	if b == nil {
 		return nil
 	}
 	var out []string
-	err := s.Follow(ctx, b.ID, model.LogQuery{}, func(l model.LogLine) error {
+	err := s.Follow(ctx, b.ID, model.LogQuery{Platform: platform}, func(l model.LogLine) error {
 		out = append(out, plainText(l.Text))
 		if len(out) > 2*tailLines {
 			out = append(out[:0], out[len(out)-tailLines:]...)

@@ -107,7 +107,7 @@ func TestWait(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), test.within)
 				defer cancel()
 				began := time.Now()
-				b, err := p.Wait(ctx, "b")
+				b, err := p.Wait(ctx, "b", "")
 				require.NoError(t, err)
 				require.Equal(t, test.status, b.Status)
 				require.Equal(t, test.took, time.Since(began))
@@ -115,7 +115,7 @@ func TestWait(t *testing.T) {
 			})
 		})
 	}
-	_, err := newParts().Wait(t.Context(), "none")
+	_, err := newParts().Wait(t.Context(), "none", "")
 	require.Equal(t, model.CodeNotFound, model.CodeOf(err))
 }
 

@@ -30,7 +30,7 @@ func (s *Service) waitLoop(ctx context.Context) error {
 	}
 }
 
-// sweepWaits lets jobs go on that waited for builds that have ended: into the queue when they have all that they need,
+// sweepWaits lets jobs go on that waited for others that have ended: into the queue when they have all that they need,
 // to their end when something that they need cannot be had.
 func (s *Service) sweepWaits(ctx context.Context) error {
 	ended, err := s.Values.EndedWaits(ctx, sweepBatch)
@@ -64,8 +64,12 @@ func (s *Service) sweepLeftWaits(ctx context.Context) error {
 
 func (s *Service) endWait(ctx context.Context, w model.Wait) error {
 	left, err := s.Values.EndWait(ctx, w.JobID, w.BuildID)
-	if err != nil || left > 0 {
+	if err != nil {
 		return err
+	}
+	s.leave(ctx, w.BuildID) // which may have other platforms that nobody else wants
+	if left > 0 {
+		return nil
 	}
 	b, err := s.Store.BuildOfJob(ctx, w.JobID)
 	if err != nil {
@@ -91,8 +95,8 @@ func (s *Service) dependencyFailed(ctx context.Context, w model.Wait) error {
 	}
 	job, _ := jobOf(b, w.JobID)
 	why := "it was canceled."
-	if dep.Error != nil {
-		why = fmt.Sprintf("%s: %s", dep.Error.Code, dep.Error.Message)
+	if needed, _ := dep.JobFor(job.Platform); needed.Error != nil {
+		why = fmt.Sprintf("%s: %s", needed.Error.Code, needed.Error.Message)
 	}
 	failure := model.Failure{Code: model.CodeDependencyFailed, Message: fmt.Sprintf(
 		"%s@%s, which this needs, could not be built (build %s): %s", dep.Component.Name, dep.Component.Tag, dep.ID, why)}

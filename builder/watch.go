@@ -70,7 +70,7 @@ func (s *Service) until(ctx context.Context, buildID string, enough func(model.B
 	}
 }
 
-// Wait returns the build when it has ended, or as it is when ctx ends.
-func (s *Service) Wait(ctx context.Context, buildID string) (model.Build, error) {
-	return s.until(ctx, buildID, func(b model.Build) bool { return b.Status.Terminal() })
+// Wait returns the build when the platform, or with "" all of it, has ended, or as it is when ctx ends.
+func (s *Service) Wait(ctx context.Context, buildID, platform string) (model.Build, error) {
+	return s.until(ctx, buildID, func(b model.Build) bool { return b.Ended(platform) })
 }

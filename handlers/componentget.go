@@ -85,14 +85,14 @@ func (s *Server) refuseComponent(c *gin.Context, err error) {
 	s.refuse(c, err)
 }
 
-// awaitedComponent returns what the build under way has made, when it ends within the time that the caller would wait,
-// or how the build stands then.
+// awaitedComponent returns what the build under way has made for the platform asked for, when that ends within the time
+// that the caller would wait, or how the build stands then.
 func (s *Server) awaitedComponent(c *gin.Context, state model.ComponentState, start time.Time) (model.ComponentState, error) {
-	b, err := s.awaited(c, *state.Build, start)
+	b, err := s.awaited(c, *state.Build, state.Platform, start)
 	if err != nil {
 		return state, err
 	}
-	if b.Status.Terminal() {
+	if b.Ended(state.Platform) {
 		return s.cfg.Components.Made(c.Request.Context(), b.ID, state.Platform)
 	}
 	state.Build = &b

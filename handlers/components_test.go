@@ -125,7 +125,7 @@ func TestPostComponentWaits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := serve(t)
-			a.builds.wait = func(context.Context, string) (model.Build, error) { return tt.outcome, nil }
+			a.builds.wait = func(context.Context, string, string) (model.Build, error) { return tt.outcome, nil }
 			got := a.postComponent(t, `{"component":"a"}`, "Prefer", "wait=9")
 			require.Equal(t, tt.status, got.StatusCode)
 			require.Equal(t, "wait=9", got.Header.Get("Preference-Applied"))
@@ -346,12 +346,16 @@ func TestGetComponentWaits(t *testing.T) {
 	failed.Error = &model.Failure{Code: model.CodeStepFailed, Message: "RUN make ended with exit code 2.", Line: 7}
 	a := serve(t)
 	a.building()
-	a.builds.wait = func(ctx context.Context, id string) (model.Build, error) {
+	a.builds.wait = func(ctx context.Context, id, platform string) (model.Build, error) {
 		end, ok := ctx.Deadline()
 		require.True(t, ok)
 		require.InDelta(t, 5, time.Until(end).Seconds(), 1)
-		require.Equal(t, buildID, id)
-		return componentBuild(model.StatusSucceeded), nil
+		require.Equal(t, buildID+" linux/amd64", id+" "+platform)
+		b := componentBuild(model.StatusRunning)
+		b.Jobs = []model.Job{
+			{Platform: "linux/amd64", Status: model.StatusSucceeded}, {Platform: "linux/arm64", Status: model.StatusRunning},
+		}
+		return b, nil
 	}
 	a.components.made = func(id, platform string) (model.ComponentState, error) {
 		require.Equal(t, buildID+" linux/amd64", id+" "+platform)
@@ -367,12 +371,14 @@ func TestGetComponentWaits(t *testing.T) {
 	}
 	a.get(t, base+"/component?component=z", "Prefer", "wait=5").requireCode(t, 422, model.CodeStepFailed)
 
-	a.builds.wait = func(context.Context, string) (model.Build, error) { return componentBuild(model.StatusRunning), nil }
+	a.builds.wait = func(context.Context, string, string) (model.Build, error) {
+		return componentBuild(model.StatusRunning), nil
+	}
 	got = a.get(t, base+"/component?component=z", "Prefer", "wait=5")
 	require.Equal(t, http.StatusAccepted, got.StatusCode)
 	require.Equal(t, "2", got.Header.Get("Retry-After"))
 
-	a.builds.wait = func(context.Context, string) (model.Build, error) {
+	a.builds.wait = func(context.Context, string, string) (model.Build, error) {
 		return model.Build{}, model.Errorf(model.CodeUnavailable, "Busy.")
 	}
 	a.get(t, base+"/component?component=z", "Prefer", "wait=5").requireCode(t, 503, model.CodeUnavailable)
@@ -389,7 +395,7 @@ func TestFindingOutCountsAsWaiting(t *testing.T) {
 		b := componentBuild(model.StatusRunning)
 		return model.ComponentState{Build: &b}, nil
 	}
-	a.builds.wait = func(ctx context.Context, _ string) (model.Build, error) {
+	a.builds.wait = func(ctx context.Context, _, _ string) (model.Build, error) {
 		require.Error(t, ctx.Err(), "the second is over")
 		return model.Build{}, ctx.Err()
 	}

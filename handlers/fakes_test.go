@@ -39,7 +39,7 @@ type fakeBuilds struct {
 	build  func(id string) (model.Build, error)
 	list   func(model.BuildFilter) ([]model.Build, error)
 	waits  func(model.Build) ([]model.JobWait, error)
-	wait   func(ctx context.Context, id string) (model.Build, error)
+	wait   func(ctx context.Context, id, platform string) (model.Build, error)
 	cancel func(id string) (model.Build, int, error)
 }
 
@@ -101,9 +101,9 @@ func (f *fakeBuilds) Waits(_ context.Context, b model.Build) ([]model.JobWait, e
 	return nil, nil
 }
 
-func (f *fakeBuilds) Wait(ctx context.Context, id string) (model.Build, error) {
+func (f *fakeBuilds) Wait(ctx context.Context, id, platform string) (model.Build, error) {
 	if f.wait != nil {
-		return f.wait(ctx, id)
+		return f.wait(ctx, id, platform)
 	}
 	return sampleBuild(model.StatusSucceeded), nil
 }

@@ -46,7 +46,7 @@ func TestPostWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := serve(t)
 			var waited time.Duration
-			a.builds.wait = func(ctx context.Context, _ string) (model.Build, error) {
+			a.builds.wait = func(ctx context.Context, _, _ string) (model.Build, error) {
 				end, ok := ctx.Deadline()
 				require.True(t, ok)
 				waited = time.Until(end)

@@ -100,8 +100,10 @@ func (s *Server) endOf(c *gin.Context, r logRequest) model.Build {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 10*time.Second)
 	defer cancel()
 	load := s.cfg.Builds.Build
-	if r.query.Follow && r.query.Platform == "" {
-		load = s.cfg.Builds.Wait
+	if r.query.Follow {
+		load = func(ctx context.Context, id string) (model.Build, error) {
+			return s.cfg.Builds.Wait(ctx, id, r.query.Platform)
+		}
 	}
 	b, err := load(ctx, r.build.ID)
 	if err != nil {

@@ -176,7 +176,7 @@ func events(t *testing.T, r io.Reader) []event {
 func TestEventsCarryCursors(t *testing.T) {
 	a := serve(t)
 	a.logs.follow = gives(nil, mixed()...)
-	a.builds.wait = func(context.Context, string) (model.Build, error) {
+	a.builds.wait = func(context.Context, string, string) (model.Build, error) {
 		b := sampleBuild(model.StatusFailed)
 		b.Error = &model.Failure{Code: model.CodeStepFailed, Message: "It failed."}
 		return b, nil

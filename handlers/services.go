@@ -27,8 +27,9 @@ type Builds interface {
 	Builds(ctx context.Context, f model.BuildFilter) ([]model.Build, error)
 	// Waits says for each queued job of b why it has not started.
 	Waits(ctx context.Context, b model.Build) ([]model.JobWait, error)
-	// Wait returns the build once it is terminal, or as it stands when ctx ends, which is no error.
-	Wait(ctx context.Context, id string) (model.Build, error)
+	// Wait returns the build once the platform's job, or with "" all of it, is terminal, or as it stands when ctx ends,
+	// which is no error.
+	Wait(ctx context.Context, id, platform string) (model.Build, error)
 	// Cancel takes one asker off the build, ends it when none is left, and returns it with the number left.
 	// JOB_ALREADY_FINISHED when it is terminal.
 	Cancel(ctx context.Context, id string) (b model.Build, left int, err error)

@@ -111,7 +111,7 @@ func TestASlowBodyThatMovesIsRead(t *testing.T) {
 // TestWaitingOutlivesTheBodysDeadline holds that a deadline for the body does not cancel a request that waits.
 func TestWaitingOutlivesTheBodysDeadline(t *testing.T) {
 	a := serve(t, func(c *Config) { c.BodyStall = 50 * time.Millisecond })
-	a.builds.wait = func(ctx context.Context, _ string) (model.Build, error) {
+	a.builds.wait = func(ctx context.Context, _, _ string) (model.Build, error) {
 		select {
 		case <-ctx.Done():
 			return sampleBuild(model.StatusRunning), nil
@@ -130,7 +130,7 @@ func TestWaitingOutlivesTheBodysDeadline(t *testing.T) {
 func TestAClientThatLeavesStopsWaiting(t *testing.T) {
 	a := serve(t)
 	waiting, left := make(chan struct{}), make(chan struct{})
-	a.builds.wait = func(ctx context.Context, _ string) (model.Build, error) {
+	a.builds.wait = func(ctx context.Context, _, _ string) (model.Build, error) {
 		close(waiting)
 		<-ctx.Done()
 		close(left)

@@ -16,7 +16,7 @@ const soon = 2 * time.Second
 
 // answerSubmission answers a request to build: at once, or with the outcome when the caller would wait for it.
 func (s *Server) answerSubmission(c *gin.Context, sub model.Submission) {
-	b, err := s.awaited(c, sub.Build, time.Now())
+	b, err := s.awaited(c, sub.Build, "", time.Now())
 	if err != nil {
 		s.refuse(c, err)
 		return
@@ -25,20 +25,20 @@ func (s *Server) answerSubmission(c *gin.Context, sub model.Submission) {
 	s.respondSubmission(c, sub)
 }
 
-// awaited returns the build once it has ended, or as it stands when the time that the caller would wait, counted from
-// start, is over.
-func (s *Server) awaited(c *gin.Context, b model.Build, start time.Time) (model.Build, error) {
+// awaited returns the build once the platform, or with "" all of it, has ended, or as it stands when the time that the
+// caller would wait, counted from start, is over.
+func (s *Server) awaited(c *gin.Context, b model.Build, platform string, start time.Time) (model.Build, error) {
 	wait := preferredWait(c.Request.Header)
 	if wait <= 0 {
 		return b, nil
 	}
 	c.Header("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
-	if b.Status.Terminal() {
+	if b.Ended(platform) {
 		return b, nil
 	}
 	ctx, cancel := context.WithDeadline(c.Request.Context(), start.Add(wait))
 	defer cancel()
-	later, err := s.cfg.Builds.Wait(ctx, b.ID)
+	later, err := s.cfg.Builds.Wait(ctx, b.ID, platform)
 	switch {
 	case err == nil:
 		return later, nil

@@ -95,6 +95,23 @@ func TestComponentRequestsThatMeet(t *testing.T) {
 		require.Contains(t, []string{"CANCELED", ""}, told.str("code"), "%s", told.raw)
 		require.Equal(t, "unwanted\n", b.made(t, pairs...), "a cancel is not remembered")
 	})
+	t.Run("one platform of several", func(t *testing.T) {
+		b.repository("pair", "v1", map[string]string{"Dockerfile": "FROM busybox AS component\nARG TARGETARCH\n" +
+			"RUN echo begun pair; if [ $TARGETARCH = arm64 ]; then sleep 600; fi; echo pair >/made\n"})
+		b.repository("onpair", "v1", needing(b, "pair"))
+		body := fmt.Sprintf(`{"component":"pair","tag":"v1","url":%q,"architecture":["amd64","arm64"]}`, b.gitURL("pair"))
+		posted := b.in(t).call(http.MethodPost, componentsPath, strings.NewReader(body), http.Header{"Content-Type": {"application/json"}})
+		id := posted.str("buildId")
+		above := b.mustComponent("component", "onpair", "tag", "v1", "url", b.gitURL("onpair"))
+		require.Equal(t, "pair\n", b.made(t, "component", "onpair", "tag", "v1"))
+		got := b.mustComponent("component", "pair", "tag", "v1")
+		require.Equal(t, id, got.str("buildId"), "it was not built twice")
+		require.Equal(t, got.str("digest"), above.body["dependencies"].([]any)[0].(map[string]any)["digest"])
+		require.Equal(t, "running", b.in(t).get("/api/v1/builds/"+id).str("status"), "the other platform is still being built")
+		require.Equal(t, http.StatusOK, b.in(t).call(http.MethodPost, "/api/v1/builds/"+id+"/cancel", nil, nil).status)
+		require.Equal(t, "canceled", b.in(t).wait(id).str("status"))
+		require.Equal(t, "pair\n", b.made(t, "component", "pair", "tag", "v1"), "what was there stays")
+	})
 	t.Run("whoever leaves stops nothing", func(t *testing.T) {
 		b.repository("left", "v1", slowFiles("left"))
 		id := b.post(t, "left", "v1", false).str("buildId")

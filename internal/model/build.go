@@ -105,6 +105,22 @@ type Build struct {
 	Jobs        []Job     // by platform
 }
 
+// JobFor returns the build's job for a platform.
+func (b Build) JobFor(platform string) (Job, bool) {
+	for _, j := range b.Jobs {
+		if j.Platform == platform {
+			return j, true
+		}
+	}
+	return Job{}, false
+}
+
+// Ended reports whether the platform, or with "" all of the build, has ended.
+func (b Build) Ended(platform string) bool {
+	j, _ := b.JobFor(platform)
+	return b.Status.Terminal() || j.Status.Terminal()
+}
+
 // Failure is an error as it is stored: its code and a message that is safe to show.
 type Failure struct {
 	Code    Code   `json:"code"`
@@ -124,7 +140,7 @@ type Job struct {
 	Error     *Failure
 	Result    *Result
 	LogStored bool     // the whole log is in the data directory
-	WaitsFor  []string // builds that must succeed before it may start
+	WaitsFor  []string // builds of which the same platform must succeed before it may start
 	Created   time.Time
 	Started   time.Time
 	Finished  time.Time

@@ -239,9 +239,9 @@ type Graph struct {
 	Edges []GraphEdge `json:"edges"`
 }
 
-// Wait says that a job waits for another build to end.
+// Wait says that a job waits for the job of its platform in another build.
 type Wait struct {
 	JobID   string // the one that waits
 	BuildID string // the one that it waits for
-	Status  Status // of the build that is waited for
+	Status  Status // of the job that is waited for
 }

@@ -133,6 +133,25 @@ func testEndedWaits(t *testing.T, d *DB) {
 	require.Equal(t, want[1:], ended(10))
 }
 
+// testEndedPlatforms checks that only the platform of the job that waits is waited for.
+func testEndedPlatforms(t *testing.T, d *DB) {
+	dep := create(t, d, newComponent(t, "zlib", "v1", amd64, arm64))
+	b := waiting(t, d, dep)
+	mine, other := dep.Jobs[0], dep.Jobs[1]
+	require.Equal(t, b.Jobs[0].Platform, mine.Platform)
+	for _, j := range []model.Job{other, mine} {
+		waits, err := d.EndedWaits(t.Context(), 10)
+		require.NoError(t, err)
+		require.Empty(t, waits)
+		start(t, d, j.ID, 1)
+		_, err = d.FinishJob(t.Context(), outcome(j, model.StatusSucceeded), nil)
+		require.NoError(t, err)
+	}
+	waits, err := d.EndedWaits(t.Context(), 10)
+	require.NoError(t, err)
+	require.Equal(t, []model.Wait{{JobID: b.Jobs[0].ID, BuildID: dep.ID, Status: model.StatusSucceeded}}, waits)
+}
+
 // testDropWaits ends a job that waits: what it waited for can be told until it is dropped.
 func testDropWaits(t *testing.T, d *DB) {
 	for name, end := range map[string]func(model.Build) (model.Build, error){

@@ -11,7 +11,7 @@ import (
 	"cooper/internal/model"
 )
 
-// waitRow is a row of job_waits: the job may not start before the build has succeeded. The rows of a job that has ended
+// waitRow is a row of job_waits: the job may not start before the build's job of its platform has succeeded. The rows of a job that has ended
 // stay until DropWaits, so that whoever ended it can still learn which builds it wanted.
 type waitRow struct {
 	JobID   string `gorm:"primaryKey"`
@@ -60,12 +60,14 @@ func fillWaits(tx *gorm.DB, jobs []jobRow) error {
 	return nil
 }
 
-// EndedWaits returns waits of queued jobs for builds that are terminal, those of the oldest jobs first; at most limit.
+// EndedWaits returns waits of queued jobs for builds whose job of the same platform is terminal, those of the oldest jobs
+// first; at most limit.
 func (d *DB) EndedWaits(ctx context.Context, limit int) ([]model.Wait, error) {
 	var waits []model.Wait
-	err := d.read.WithContext(ctx).Table("job_waits").Select("job_waits.job_id, job_waits.build_id, builds.status").
-		Joins("JOIN jobs ON jobs.id = job_waits.job_id").Joins("JOIN builds ON builds.id = job_waits.build_id").
-		Where("job_waits.job_id > '' AND jobs.status = 'queued' AND builds.status NOT IN ('queued', 'running')").
+	err := d.read.WithContext(ctx).Table("job_waits").Select("job_waits.job_id, job_waits.build_id, needed.status").
+		Joins("JOIN jobs ON jobs.id = job_waits.job_id").
+		Joins("JOIN jobs AS needed ON needed.id = (SELECT id FROM jobs AS same WHERE same.build_id = job_waits.build_id AND same.platform = jobs.platform)").
+		Where("job_waits.job_id > '' AND jobs.status = 'queued' AND needed.status NOT IN ('queued', 'running')").
 		Order("job_waits.job_id, job_waits.build_id").Limit(limit).Scan(&waits).Error
 	return waits, translate(err)
 }
