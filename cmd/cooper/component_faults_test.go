@@ -107,6 +107,18 @@ func TestDamagedTarballs(t *testing.T) {
 		b.used(t, "part")
 		b.served(t, "part", digest)
 	})
+	t.Run("flipped, and pulled", func(t *testing.T) {
+		b.repository("pulled", "v1", greetFiles("pulled"))
+		digest := b.mustComponent("component", "pulled", "tag", "v1", "url", b.gitURL("pulled")).str("digest")
+		layer := func() int {
+			return b.in(t).call(http.MethodGet, "/v2/components/pulled/blobs/"+digest, nil, basic("x", testKey)).status
+		}
+		require.Equal(t, http.StatusOK, layer())
+		flip(t, b.blobFile(digest))
+		require.Equal(t, http.StatusNotFound, layer())
+		b.takes(t, digest, "component", "pulled", "tag", "v1", "format", "tar.gz")
+		require.Equal(t, http.StatusOK, layer())
+	})
 	t.Run("swapped", func(t *testing.T) {
 		digests := map[string]string{}
 		for _, name := range []string{"left", "right"} {

@@ -94,6 +94,7 @@ func (d *durable) link(ctx context.Context, file File, sub string) (bool, error)
 		case err == nil && !ok:
 			return false, nil
 		case err == nil:
+			d.trust(sub)
 			if err := syncDir(d.full(dir)); err != nil {
 				return false, err
 			}

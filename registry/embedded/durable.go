@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 
 	storagedriver "github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -31,27 +34,55 @@ func (durableFactory) Create(_ context.Context, parameters map[string]any) (stor
 	if d, ok := parameters[driverParameter].(*durable); ok {
 		return d, nil
 	}
-	return newDurable(fmt.Sprint(parameters["rootdirectory"]))
+	return newDurable(fmt.Sprint(parameters["rootdirectory"]), slog.New(slog.DiscardHandler))
 }
 
-func newDurable(root string) (*durable, error) {
+func newDurable(root string, log *slog.Logger) (*durable, error) {
 	inner, err := filesystem.FromParameters(map[string]any{"rootdirectory": root})
 	if err != nil {
 		return nil, err
 	}
-	return &durable{StorageDriver: inner, root: root, settled: map[string]struct{}{}}, nil
+	return &durable{StorageDriver: inner, root: root, log: log, settled: map[string]struct{}{}, known: map[string]checked{}}, nil
 }
 
 // durable is distribution's filesystem driver, made to survive a crash. That one syncs the bytes of a file and, for small
 // files, the folder that it is put in; what is missing is done here: the folder that a blob is moved to, and the folders
-// above, which may be just as new. What is below _uploads is thrown away after a crash and is not synced needlessly.
+// above, which may be just as new. What is below _uploads is thrown away after a crash and is not synced needlessly. And
+// it hands out no blob whose bytes do not match its digest.
 type durable struct {
 	storagedriver.StorageDriver
-	root string
+	root   string
+	log    *slog.Logger
+	checks singleflight.Group
 
 	mu      sync.Mutex
 	settled map[string]struct{} // folders, as driver paths, whose entries in the folder above are on disk
 	deletes uint64              // counts deletions, after which what was settled may not be
+	known   map[string]checked  // blobs, by driver path
+}
+
+// Stat implements storagedriver.StorageDriver.
+func (d *durable) Stat(ctx context.Context, sub string) (storagedriver.FileInfo, error) {
+	if err := d.intact(ctx, sub); err != nil {
+		return nil, err
+	}
+	return d.StorageDriver.Stat(ctx, sub)
+}
+
+// GetContent implements storagedriver.StorageDriver.
+func (d *durable) GetContent(ctx context.Context, sub string) ([]byte, error) {
+	if err := d.intact(ctx, sub); err != nil {
+		return nil, err
+	}
+	return d.StorageDriver.GetContent(ctx, sub)
+}
+
+// Reader implements storagedriver.StorageDriver.
+func (d *durable) Reader(ctx context.Context, sub string, offset int64) (io.ReadCloser, error) {
+	if err := d.intact(ctx, sub); err != nil {
+		return nil, err
+	}
+	return d.StorageDriver.Reader(ctx, sub, offset)
 }
 
 // PutContent implements storagedriver.StorageDriver.
@@ -72,6 +103,7 @@ func (d *durable) Move(ctx context.Context, source, dest string) error {
 	if err := d.StorageDriver.Move(ctx, source, dest); err != nil {
 		return err
 	}
+	d.trust(dest) // distribution has just compared what came in with its digest
 	if err := syncDir(d.full(path.Dir(dest))); err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func New(c Config) (_ *Registry, err error) {
 	if !inherited {
 		c.HTTPSecret = rand.Text() + rand.Text()
 	}
-	driver, err := newDurable(root)
+	driver, err := newDurable(root, c.Log)
 	if err != nil {
 		return nil, fmt.Errorf("embedded registry: %w", err)
 	}
