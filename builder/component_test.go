@@ -278,7 +278,14 @@ func TestOnePlatformOfABuildOfSeveralThatFails(t *testing.T) {
 	require.Contains(t, b.Error.Message, string(model.CodeStepFailed))
 	again, err := p.Component(t.Context(), ask(nil))
 	require.NoError(t, err)
-	require.NotEqual(t, posted.Build.ID, again.Build.ID, "what has failed there is not joined")
+	require.Equal(t, posted.Build.ID, again.Failed.ID, "it is remembered of the platform alone")
+	require.Equal(t, model.CodeStepFailed, again.Failed.Error.Code)
+	retried, err := p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Retry = true }))
+	require.NoError(t, err)
+	require.NotEqual(t, posted.Build.ID, retried.Build.ID, "what has failed there is not joined")
+	other, err := p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Architecture = "amd64" }))
+	require.NoError(t, err)
+	require.Equal(t, posted.Build.ID, other.Build.ID)
 }
 
 func TestCyclesAreSpelledOut(t *testing.T) {

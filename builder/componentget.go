@@ -114,7 +114,7 @@ func (s *Service) findOrBuild(ctx context.Context, want place, q model.Component
 		return state, err
 	}
 	if !q.Retry {
-		if state.Failed, err = s.rememberedFailure(ctx, n.inputOf()); err != nil || state.Failed != nil {
+		if state.Failed, err = s.rememberedFailure(ctx, n); err != nil || state.Failed != nil {
 			state.Log = s.tailOf(ctx, state.Failed, want.platform)
 			return state, err
 		}
@@ -149,16 +149,18 @@ func (s *Service) building(ctx context.Context, id identity, src model.Source) (
 	return &b, nil
 }
 
-// rememberedFailure returns the last build of an input when it failed for a reason that lies in the input.
-func (s *Service) rememberedFailure(ctx context.Context, input string) (*model.Build, error) {
-	b, err := s.Values.LastOfInput(ctx, input)
+// rememberedFailure returns the last build of what is planned for one platform, when that failed for a reason that lies in
+// what it is made of.
+func (s *Service) rememberedFailure(ctx context.Context, n *planned) (*model.Build, error) {
+	b, err := s.Values.LastOfInput(ctx, n.inputOf(n.id.platform))
 	if model.CodeOf(err) == model.CodeNotFound {
 		return nil, nil //nolint:nilnil // none is no error
 	}
 	if err != nil {
 		return nil, err
 	}
-	if b.Status != model.StatusFailed || b.Error == nil || !lasting(b.Error.Code) {
+	b = asOf(b, n.id.platform)
+	if j, _ := b.JobFor(n.id.platform); j.Status != model.StatusFailed || b.Error == nil || !lasting(b.Error.Code) {
 		return nil, nil //nolint:nilnil // not one to remember
 	}
 	return &b, nil
@@ -180,15 +182,21 @@ func (s *Service) Made(ctx context.Context, buildID, platform string) (model.Com
 	case model.CodeOf(err) != model.CodeNotFound:
 		return state, err
 	case b.Ended(platform):
-		if j, _ := b.JobFor(platform); j.Error != nil {
-			b.Error = j.Error // the build's is another platform's, or not there yet
-		}
+		b = asOf(b, platform)
 		state.Failed = &b
 		state.Log = s.tailOf(ctx, &b, platform)
 	default:
 		state.Build = &b
 	}
 	return state, nil
+}
+
+// asOf is a build whose error is the platform's: the build's may be another's, or not there yet.
+func asOf(b model.Build, platform string) model.Build {
+	if j, _ := b.JobFor(platform); j.Error != nil {
+		b.Error = j.Error
+	}
+	return b
 }
 
 // Components returns a page of components, newest first.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"cooper/internal/model"
@@ -22,33 +23,34 @@ func mergeArgs(sets ...map[string]string) map[string]string {
 	return out
 }
 
-// inputOf is equal for builds that would be the same: what a component is made of, and what it needs is made of. Which
-// build made that does not count.
-func (n *planned) inputOf() string {
+// inputOf is equal for jobs that would make the same: what the component is made of for a platform, and what it needs is
+// made of. Which build made that does not count, nor does what else it was built for.
+func (n *planned) inputOf(platform string) string {
 	if n.input != "" {
 		return n.input
 	}
 	spec := n.spec
-	spec.Notes, spec.Dependencies = nil, nil
+	spec.Notes, spec.Dependencies, spec.Platforms = nil, nil, []string{platform}
 	raw, err := json.Marshal(spec)
 	if err != nil { // no field of a spec can fail
 		return ""
 	}
-	return withNeeds(digestOf(raw), n.needs)
+	return withNeeds(digestOf(raw), slices.DeleteFunc(slices.Clone(n.needs), func(need *planned) bool { return need.id.platform != platform }))
 }
 
 // withNeeds adds to an input digest what is needed.
 func withNeeds(input string, needs []*planned) string {
 	for _, need := range needs {
-		input = digestOf(fmt.Appendf(nil, "%s %s %s %s", input, need.id.name, need.id.platform, need.inputOf()))
+		input = digestOf(fmt.Appendf(nil, "%s %s %s %s", input, need.id.name, need.id.platform, need.inputOf(need.id.platform)))
 	}
 	return input
 }
 
-// inputOfBuild is the input digest of a build that was recorded.
-func (s *Service) inputOfBuild(ctx context.Context, buildID string) (string, error) {
+// inputOfJob is the input of a job that was recorded.
+func (s *Service) inputOfJob(ctx context.Context, buildID, platform string) (string, error) {
 	b, err := s.Store.Build(ctx, buildID)
-	return b.InputDigest, err
+	j, _ := b.JobFor(platform)
+	return j.Input, err
 }
 
 // cacheScope is what shares cache mounts: the branches and tags of a source, as they are built without further args. What

@@ -22,8 +22,8 @@ type ComponentStore interface {
 	// ComponentSource returns the URL and folder that a component of that name was last built from, or else was first asked
 	// to be built from, or NOT_FOUND.
 	ComponentSource(ctx context.Context, name string) (model.Source, error)
-	// LastOfInput returns the newest terminal build of the input digest, whole, or NOT_FOUND.
-	LastOfInput(ctx context.Context, inputDigest string) (model.Build, error)
+	// LastOfInput returns the build, whole, of the newest terminal job of the input, or NOT_FOUND.
+	LastOfInput(ctx context.Context, input string) (model.Build, error)
 	// Join adds an asker to a build in flight; nothing when it has ended.
 	Join(ctx context.Context, buildID string) error
 	// TarballUsed reports whether any value has the digest.

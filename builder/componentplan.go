@@ -32,7 +32,7 @@ type planner struct {
 type planned struct {
 	id    identity
 	have  *model.Component    // it is there
-	input string              // of have and of what is under way: the input digest of the build that makes or made it
+	input string              // of have and of what is under way: the input of the job that makes or made it
 	spec  model.ComponentSpec // it is to be built, or under way
 	text  string              // of the Dockerfile
 	needs []*planned
@@ -165,7 +165,7 @@ func (p *planner) dependency(ctx context.Context, field string, ref model.Compon
 func (p *planner) haveOrPlan(ctx context.Context, found *model.Component, w wish) (n *planned, err error) {
 	if found != nil && p.s.sound(ctx, *found) {
 		n = &planned{id: w.identity, have: found}
-		n.input, err = p.s.inputOfBuild(ctx, found.BuildID)
+		n.input, err = p.s.inputOfJob(ctx, found.BuildID, found.Platform)
 		return n, err
 	}
 	b, err := p.s.building(ctx, w.identity, w.source)
@@ -173,7 +173,8 @@ func (p *planner) haveOrPlan(ctx context.Context, found *model.Component, w wish
 		return nil, err
 	}
 	if b != nil {
-		return &planned{id: w.identity, spec: b.Component, input: b.InputDigest, build: b}, nil
+		job, _ := b.JobFor(w.platform)
+		return &planned{id: w.identity, spec: b.Component, input: job.Input, build: b}, nil
 	}
 	if n, err = p.component(ctx, w); err != nil {
 		return nil, err
@@ -186,7 +187,7 @@ func (p *planner) failedBefore(ctx context.Context, n *planned) error {
 	if p.retry {
 		return nil
 	}
-	b, err := p.s.rememberedFailure(ctx, n.inputOf())
+	b, err := p.s.rememberedFailure(ctx, n)
 	if err != nil || b == nil {
 		return err
 	}

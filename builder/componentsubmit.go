@@ -165,13 +165,17 @@ func newComponentBuild(n *planned, who model.Requester, waits map[string][]strin
 	now := time.Now()
 	b := model.Build{
 		ID: uuid.Must(uuid.NewV7()).String(), Kind: model.KindComponent, Component: n.spec, Dockerfile: n.text, Requester: who,
-		Status: model.StatusQueued, InputDigest: n.inputOf(), Askers: 1, Created: now,
+		Status: model.StatusQueued, Askers: 1, Created: now,
 	}
 	for _, platform := range n.spec.Platforms {
 		b.Jobs = append(b.Jobs, model.Job{
 			ID: uuid.Must(uuid.NewV7()).String(), BuildID: b.ID, Platform: platform, Status: model.StatusQueued, Attempt: 1, Created: now,
-			WaitsFor: waits[platform],
+			Input: n.inputOf(platform), WaitsFor: waits[platform],
 		})
+	}
+	b.InputDigest = b.Jobs[0].Input
+	for _, j := range b.Jobs[1:] {
+		b.InputDigest = digestOf([]byte(b.InputDigest + " " + j.Input))
 	}
 	return b
 }

@@ -104,8 +104,10 @@ func (v *memoryValues) ComponentSource(_ context.Context, name string) (model.So
 func (v *memoryValues) LastOfInput(_ context.Context, input string) (model.Build, error) {
 	var last model.Build
 	for _, b := range v.store.all() {
-		if b.InputDigest == input && b.Status.Terminal() && b.ID > last.ID {
-			last = b
+		for _, j := range b.Jobs {
+			if j.Input == input && j.Status.Terminal() && b.ID > last.ID {
+				last = b
+			}
 		}
 	}
 	if last.ID == "" {

@@ -140,6 +140,7 @@ type Job struct {
 	Error     *Failure
 	Result    *Result
 	LogStored bool     // the whole log is in the data directory
+	Input     string   // of a component: equal for jobs that would make the same of the same
 	WaitsFor  []string // builds of which the same platform must succeed before it may start
 	Created   time.Time
 	Started   time.Time

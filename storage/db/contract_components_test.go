@@ -314,7 +314,7 @@ func testTarballUsed(t *testing.T, d *DB) {
 
 func testOfInput(t *testing.T, d *DB) {
 	b := newComponent(t, "zlib", "v1", amd64)
-	last := func() (model.Build, error) { return d.LastOfInput(t.Context(), b.InputDigest) }
+	last := func() (model.Build, error) { return d.LastOfInput(t.Context(), b.Jobs[0].Input) }
 	var ended model.Build
 	for _, s := range []model.Status{model.StatusFailed, model.StatusCanceled, model.StatusSucceeded} {
 		b.ID, b.Jobs[0].ID = newID(t), newID(t)
@@ -332,6 +332,23 @@ func testOfInput(t *testing.T, d *DB) {
 		require.NoError(t, err)
 		require.Equal(t, ended, got)
 	}
+}
+
+// testOfInputOfOnePlatform checks that a platform that has ended is found while the others of its build have not.
+func testOfInputOfOnePlatform(t *testing.T, d *DB) {
+	b := create(t, d, newComponent(t, "zlib", "v1", amd64, arm64))
+	start(t, d, b.Jobs[0].ID, 1)
+	_, err := d.FinishJob(t.Context(), outcome(b.Jobs[0], model.StatusFailed), nil)
+	require.NoError(t, err)
+	got, err := d.LastOfInput(t.Context(), b.Jobs[0].Input)
+	require.NoError(t, err)
+	require.Equal(t, b.ID, got.ID)
+	require.False(t, got.Status.Terminal())
+	_, err = d.LastOfInput(t.Context(), b.Jobs[1].Input)
+	requireCode(t, model.CodeNotFound, err)
+	create(t, d, newBuild(t, amd64))
+	_, err = d.LastOfInput(t.Context(), "")
+	requireCode(t, model.CodeNotFound, err)
 }
 
 func testJoin(t *testing.T, d *DB) {

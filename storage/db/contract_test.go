@@ -50,6 +50,7 @@ func runStoreContract(t *testing.T, open func(testing.TB) *DB) {
 		"a component's source is remembered":       testComponentSource,
 		"tarballs in use":                          testTarballUsed,
 		"builds of an input":                       testOfInput,
+		"the last of an input of one platform":     testOfInputOfOnePlatform,
 		"join counts askers":                       testJoin,
 		"waits hold jobs back":                     testWaitsHoldBack,
 		"waiting makes no job late":                testWaitsAge,

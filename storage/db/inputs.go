@@ -8,15 +8,15 @@ import (
 	"cooper/internal/model"
 )
 
-// LastOfInput returns the newest terminal build of the input digest, whole, or NOT_FOUND.
-func (d *DB) LastOfInput(ctx context.Context, inputDigest string) (b model.Build, err error) {
+// LastOfInput returns the build, whole, of the newest terminal job of the input, or NOT_FOUND.
+func (d *DB) LastOfInput(ctx context.Context, input string) (b model.Build, err error) {
 	err = d.snapshot(ctx, func(tx *gorm.DB) error {
-		var found buildRow
-		err := tx.Select("id").Where("input_digest = ? AND finished > 0", inputDigest).Order("id DESC").Take(&found).Error
+		var found jobRow
+		err := tx.Select("build_id").Where("input = ? AND input <> '' AND finished > 0", input).Order("id DESC").Take(&found).Error
 		if err != nil {
-			return orNotFound(err, "There is no such build of that input.")
+			return orNotFound(err, "Nothing of that input has ended.")
 		}
-		b, err = buildByID(tx, found.ID)
+		b, err = buildByID(tx, found.BuildID)
 		return err
 	})
 	return b, err

@@ -11,16 +11,18 @@ package db
 // are left out are not read. That newest is a column of indexes in which it is always true makes them match a search
 // better, to a planner that counts columns, than those of all values, in which it would pass by all that is old.
 //
-// No index of builds served equal requests that have ended; builds_by_input does.
+// input of a job names what its platform of a component is made of, as builds.input_digest names that of a whole build:
+// by it, how the same ended before is found, whatever other platforms were built with it.
 const components = `
 ALTER TABLE builds ADD COLUMN image_tag {text} NOT NULL DEFAULT '';
 UPDATE builds SET image_tag = tag;
 DROP INDEX builds_in_flight;
 CREATE INDEX builds_in_flight ON builds (repository, image_tag, id) WHERE status IN ('queued', 'running');
-CREATE INDEX builds_by_input ON builds (input_digest, id);
 
 ALTER TABLE jobs ADD COLUMN due BIGINT NOT NULL DEFAULT 0;
 UPDATE jobs SET due = created;
+ALTER TABLE jobs ADD COLUMN input TEXT NOT NULL DEFAULT '';
+CREATE INDEX jobs_by_input ON jobs (input, id) WHERE input <> '';
 
 CREATE TABLE job_waits (
 	job_id   {text} NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,

@@ -56,6 +56,7 @@ type jobRow struct {
 	Failure   *model.Failure `gorm:"serializer:json"`
 	Result    *model.Result  `gorm:"serializer:json"`
 	Due       int64          // since when it could have been taken
+	Input     string         // of a component's platform
 	Waits     []string       `gorm:"-"` // builds that it waits for, of job_waits
 }
 
@@ -90,7 +91,7 @@ func newJobRows(b model.Build) []jobRow {
 	for _, j := range b.Jobs {
 		rows = append(rows, jobRow{
 			ID: j.ID, BuildID: b.ID, Platform: j.Platform, Status: model.StatusQueued, Attempt: 1, Created: micros(b.Created),
-			Due: micros(b.Created), Waits: distinct(j.WaitsFor),
+			Due: micros(b.Created), Waits: distinct(j.WaitsFor), Input: j.Input,
 		})
 	}
 	return rows
@@ -120,7 +121,7 @@ func (r buildRow) build(jobs []jobRow) model.Build {
 func (r jobRow) job() model.Job {
 	return model.Job{
 		ID: r.ID, BuildID: r.BuildID, Platform: r.Platform, Status: r.Status, Attempt: r.Attempt, Worker: r.Worker,
-		ExitCode: r.ExitCode, Error: r.Failure, Result: r.Result, LogStored: r.LogStored, WaitsFor: r.Waits,
+		ExitCode: r.ExitCode, Error: r.Failure, Result: r.Result, LogStored: r.LogStored, WaitsFor: r.Waits, Input: r.Input,
 		Created: moment(r.Created), Started: moment(r.Started), Finished: moment(r.Finished),
 	}
 }

@@ -135,7 +135,7 @@ func TestReadsTakeTheRightIndex(t *testing.T) {
 		},
 		"components_of_build (":                  func(d *DB) { _, _ = d.ComponentOfBuild(t.Context(), "x", "x") },
 		"components_by_digest (":                 func(d *DB) { _, _ = d.TarballUsed(t.Context(), "x") },
-		"builds_by_input (":                      func(d *DB) { _, _ = d.LastOfInput(t.Context(), "x") },
+		"jobs_by_input (":                        func(d *DB) { _, _ = d.LastOfInput(t.Context(), "x") },
 		"sqlite_autoindex_job_waits_1 (job_id>?": func(d *DB) { _, _ = d.EndedWaits(t.Context(), 9) },
 		"jobs_queued (":                          func(d *DB) { _, _ = d.QueuedOrders(t.Context()) },
 		"jobs_unpublished (":                     func(d *DB) { _, _ = d.Unpublished(t.Context(), 9) },

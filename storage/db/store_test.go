@@ -73,6 +73,9 @@ func newComponent(t testing.TB, name, tag string, platforms ...string) model.Bui
 		CommitTime: stored(day).Add(-time.Hour), BuildArgs: map[string]string{"V": "1"}, Timeout: time.Hour,
 		Recipe: model.Recipe{Kind: model.RecipeMake, File: "Makefile", Reason: "There is a Makefile.", Target: "component"},
 	}
+	for i, p := range platforms {
+		b.Jobs[i].Input = b.InputDigest + " " + p
+	}
 	return b
 }
 

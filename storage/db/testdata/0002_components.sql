@@ -16,18 +16,18 @@ INSERT INTO builds (id, kind, status, component, branch, repository, tag, key_id
 	'sha256:in4', 1, 1790000000000000, 0, 0, NULL,
 	'{"componentSpec":{"component":"libpng","tag":"v1.3","environment":"","platforms":["linux/amd64"],"repository":"components/libpng","imageTag":"v1.3","source":{"url":"https://example.com/libpng.git","ref":"v1.3","commit":"0123456789012345678901234567890123456789","refKind":"tag"},"commitTime":"2026-01-02T03:04:05Z","recipe":{"kind":"make","file":"Makefile","reason":"There is a Makefile."},"dockerfile":"sha256:d"}}',
 	'FROM scratch', 'v1.3');
-INSERT INTO jobs (id, build_id, platform, status, attempt, worker, published, log_stored, exit_code, created, started, finished, failure, result, due) VALUES
+INSERT INTO jobs (id, build_id, platform, status, attempt, worker, published, log_stored, exit_code, created, started, finished, failure, result, due, input) VALUES
 ('0193f000-0000-7000-8000-000000000011', '0193f000-0000-7000-8000-000000000001', 'linux/amd64', 'running', 2, 'w1', TRUE, FALSE, NULL,
-	1790000000000000, 1790000001000000, 0, NULL, NULL, 1790000000000000),
+	1790000000000000, 1790000001000000, 0, NULL, NULL, 1790000000000000, ''),
 ('0193f000-0000-7000-8000-000000000012', '0193f000-0000-7000-8000-000000000001', 'linux/arm64', 'queued', 1, '', FALSE, FALSE, NULL,
-	1790000000000000, 0, 0, NULL, NULL, 1790000000000000),
+	1790000000000000, 0, 0, NULL, NULL, 1790000000000000, ''),
 ('0193f000-0000-7000-8000-000000000013', '0193f000-0000-7000-8000-000000000002', 'linux/amd64', 'failed', 1, 'w1', TRUE, TRUE, 7,
-	1790000000000000, 1790000001000000, 1790000002000000, '{"code":"STEP_FAILED","message":"make failed","line":2}', NULL, 1790000000000000),
+	1790000000000000, 1790000001000000, 1790000002000000, '{"code":"STEP_FAILED","message":"make failed","line":2}', NULL, 1790000000000000, ''),
 ('0193f000-0000-7000-8000-000000000014', '0193f000-0000-7000-8000-000000000003', 'linux/amd64', 'succeeded', 1, 'w1', TRUE, TRUE, NULL,
 	1790000000000000, 1790000001000000, 1790000002000000, NULL,
-	'{"manifest":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:m","size":12},"tarball":{"digest":"sha256:t","size":34,"format":"tar.gz","diffId":"sha256:u"}}', 1790000000000000),
+	'{"manifest":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:m","size":12},"tarball":{"digest":"sha256:t","size":34,"format":"tar.gz","diffId":"sha256:u"}}', 1790000000000000, 'sha256:in3'),
 ('0193f000-0000-7000-8000-000000000015', '0193f000-0000-7000-8000-000000000004', 'linux/amd64', 'queued', 1, '', FALSE, FALSE, NULL,
-	1790000000000000, 0, 0, NULL, NULL, 1790000000000000);
+	1790000000000000, 0, 0, NULL, NULL, 1790000000000000, 'sha256:in4');
 INSERT INTO job_waits (job_id, build_id) VALUES ('0193f000-0000-7000-8000-000000000015', '0193f000-0000-7000-8000-000000000003');
 INSERT INTO component_sources (name, url, subdir, updated) VALUES ('zlib', 'https://example.com/zlib.git', '', 1790000000000000);
 INSERT INTO component_values (id, name, tag, environment, platform, commit_id, digest, build_id, newest, previous_commit, commit_time, created,
