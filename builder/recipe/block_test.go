@@ -176,6 +176,21 @@ func TestBlockWithDockerfile(t *testing.T) {
 	}
 }
 
+// TestFoldersOfDependencies: a folder may be spelled as requests may spell it, and means the same.
+func TestFoldersOfDependencies(t *testing.T) {
+	for spelled, want := range map[string]string{"lib/png": "lib/png", "lib/png/": "lib/png", "./lib//png": "lib/png", ".": "", "./": "", "": ""} {
+		r := found(t, ofBlock(`component {
+  run = "make"
+  depends_on = [{ component = "png", tag = "v1", url = "https://git.example/libs.git", subdir = "`+spelled+`" }]
+}`))
+		require.Equal(t, []model.ComponentRef{{Name: "png", Tag: "v1", URL: "https://git.example/libs.git", Subdir: want}}, r.DependsOn, spelled)
+	}
+	for _, outside := range []string{"/lib", "..", "../lib", "lib/../..", "lib/../png", "lib/.git", "lib\\\\png", "a\\nb"} {
+		e := refused(t, ofBlock("component {\n  run = \"make\"\n  depends_on = [{ component = \"png\", tag = \"v1\", subdir = \""+outside+"\" }]\n}"))
+		require.Contains(t, e.Message, ".cooper/component.hcl:3,17: Wrong dependency: subdir is", outside)
+	}
+}
+
 // TestOpenBlock: a block that says nothing about how to build adds to what is detected.
 func TestOpenBlock(t *testing.T) {
 	open := "component {\n depends_on = [\"png@v1\"]\n args = { A = \"b\" }\n submodules = false\n}"

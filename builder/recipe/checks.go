@@ -43,12 +43,14 @@ func checkFile(s string) string {
 	return ""
 }
 
+// checkSubdir accepts the folders that a request may name.
 func checkSubdir(s string) string {
-	if s == "" {
-		return ""
+	wrong := len(s) > 1024 || path.IsAbs(s) || strings.ContainsFunc(s, func(r rune) bool { return r == '\\' || unicode.IsControl(r) })
+	for part := range strings.SplitSeq(s, "/") {
+		wrong = wrong || part == ".." || strings.EqualFold(part, ".git")
 	}
-	if len(s) > 1024 || path.Clean(s) != s || path.IsAbs(s) || s == ".." || strings.HasPrefix(s, "../") || strings.ContainsFunc(s, unicode.IsControl) {
-		return "subdir is a folder of the repository, such as lib/png"
+	if wrong {
+		return "subdir is a folder of the repository, such as lib/png, without .. in it"
 	}
 	return ""
 }

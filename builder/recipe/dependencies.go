@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -53,7 +54,11 @@ func dependency(v cty.Value) (ref model.ComponentRef, fault string) {
 	default:
 		return ref, "it is neither a string such as \"zlib@v1.3\" nor a map with component and tag"
 	}
-	return ref, firstFault(checkName(ref.Name), checkTag(ref.Tag), checkURL(ref.URL), checkSubdir(ref.Subdir))
+	fault = firstFault(checkName(ref.Name), checkTag(ref.Tag), checkURL(ref.URL), checkSubdir(ref.Subdir))
+	if ref.Subdir = path.Clean(ref.Subdir); ref.Subdir == "." {
+		ref.Subdir = ""
+	}
+	return ref, fault
 }
 
 func dependencyOf(values map[string]cty.Value) (ref model.ComponentRef, fault string) {

@@ -44,6 +44,16 @@ func fetchError(e endpoint, err error) error {
 	return err
 }
 
+// badAnswer makes an error of git fetch, in a repository that is new and nobody's fault, one of what the server sent.
+func badAnswer(err error) error {
+	failed, ok := asGitError(err)
+	if !ok || failed.command != "fetch" || isCoded(err) || errors.Is(err, errMissing) {
+		return err
+	}
+	return model.Errorf(model.CodeGitUnreachable,
+		"What the repository's server sent is not what git understands. Try again later, or tell the administrator of that server.").Wrap(err)
+}
+
 func (e endpoint) authRequired(field string) *model.Error {
 	host := e.url.Hostname()
 	if e.login != (login{}) {

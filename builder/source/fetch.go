@@ -85,7 +85,8 @@ func (g *Git) fetchTree(ctx context.Context, s model.Source, dir string, left *r
 }
 
 // healing works in a cached repository that nobody else works in meanwhile. When that fails and is neither the user's nor
-// the server's fault, the repository is broken: it is made anew and the work done again, once.
+// the server's fault, the repository is broken: it is made anew and the work done again, once. When git then fails to
+// fetch again, it was the server.
 func (g *Git) healing(ctx context.Context, repo bare, url string, work func(again bool) error) error {
 	unlock, err := g.locks.lock(ctx, repo.dir)
 	if err != nil {
@@ -100,7 +101,7 @@ func (g *Git) healing(ctx context.Context, repo bare, url string, work func(agai
 	if err := repo.remove(); err != nil {
 		return err
 	}
-	return work(true)
+	return badAnswer(work(true))
 }
 
 func isCoded(err error) bool {

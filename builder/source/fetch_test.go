@@ -334,3 +334,28 @@ func TestConcurrentFetches(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestFetchFromAServerThatSendsRubbish: what a server sends is its fault, not this one's.
+func TestFetchFromAServerThatSendsRubbish(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no packets": "rubbish", "an end too early": "0008NAK\n", "a broken pack": "0008NAK\nPACK\x00\x00\x00\x02\x00\x00\x00\x01rubbish rubbish rubbish",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newGitServer(t, false)
+			w := s.repo(t, "r")
+			commit := w.commit("a", "1")
+			s.around(func(backend http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method != http.MethodPost {
+						backend.ServeHTTP(w, r)
+						return
+					}
+					w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+					_, _ = w.Write([]byte(answer))
+				})
+			})
+			err := newGit(t, nil, s).Fetch(t.Context(), model.Source{URL: s.URL + "/r.git", Commit: commit}, t.TempDir())
+			require.Equal(t, model.CodeGitUnreachable, model.CodeOf(err), "%v", err)
+		})
+	}
+}

@@ -19,18 +19,11 @@ func (g *Git) complete(ctx context.Context, field string, s model.Source, e endp
 	if !found.filters {
 		repo, f.depth = g.cached(s.URL), fullDepth
 	}
-	var ids []string
-	err := g.healing(ctx, repo, s.URL, func(bool) error {
-		if err := repo.prepare(ctx); err != nil {
-			return err
-		}
-		if err := repo.fetch(ctx, e, f); err != nil {
-			return err
-		}
-		var err error
-		ids, err = repo.commitsStarting(ctx, strings.ToLower(s.Ref))
-		return err
-	})
+	ids, err := g.startingIn(ctx, repo, f, s, e)
+	if failed, ok := asGitError(err); ok && failed.says("did not send all necessary objects") {
+		// A tag names a folder, which a server that leaves all folders out leaves out, too, and git takes that for a fault.
+		ids, err = g.startingIn(ctx, g.cachedTrees(s.URL), fetching{refspecs: allRefs(), depth: fullDepth}, s, e)
+	}
 	switch {
 	case errors.Is(err, errMissing):
 		return "", refNotFound(field, s.Ref).Wrap(err)
@@ -42,6 +35,21 @@ func (g *Git) complete(ctx context.Context, field string, s model.Source, e endp
 		return "", model.FieldErrorf(model.CodeRefAmbiguous, field, "%q is the start of %d commits. Give more digits of the one that is meant.", s.Ref, len(ids))
 	}
 	return ids[0], nil
+}
+
+// startingIn fetches into the repository and lists the commits there whose IDs start with the ref.
+func (g *Git) startingIn(ctx context.Context, repo bare, f fetching, s model.Source, e endpoint) (ids []string, err error) {
+	err = g.healing(ctx, repo, s.URL, func(bool) error {
+		if err := repo.prepare(ctx); err != nil {
+			return err
+		}
+		if err := repo.fetch(ctx, e, f); err != nil {
+			return err
+		}
+		ids, err = repo.commitsStarting(ctx, strings.ToLower(s.Ref))
+		return err
+	})
+	return ids, err
 }
 
 // commitsStarting lists the commits whose IDs start with the digits.

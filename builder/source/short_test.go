@@ -60,6 +60,23 @@ func TestResolveCompletesShortCommits(t *testing.T) {
 	}
 }
 
+func TestShortCommitsBesideATagOfATree(t *testing.T) {
+	s := newGitServer(t, false)
+	w := s.repo(t, "r")
+	w.filtering()
+	first := w.commit("a/b", "1")
+	w.git("tag", "tree", first+"^{tree}")
+	w.git("tag", "file", first+":a/b")
+	second := w.commit("a/b", "2")
+	g := newGit(t, nil, s)
+	for _, want := range []string{first, second} {
+		got, err := g.Resolve(t.Context(), "tag", model.Source{URL: s.URL + "/r.git", Ref: want[:9]})
+		require.NoError(t, err)
+		require.Equal(t, want, got.Commit)
+		require.NoError(t, g.FetchComponent(t.Context(), got, t.TempDir(), false))
+	}
+}
+
 func TestANameOfHexDigitsIsABranchFirst(t *testing.T) {
 	s := newGitServer(t, false)
 	w := s.repo(t, "r")
