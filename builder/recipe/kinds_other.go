@@ -17,11 +17,13 @@ func cargoWork(p project) work {
 	}
 }
 
+// A project that names its target, in .cargo/config.toml or in CARGO_ARGS, gets a folder of that name in between.
 const cargoScript = `mkdir -p ` + installed + `/bin ` + installed + `/lib
-find /build/release -maxdepth 1 -type f -perm -u+x ! -name '*.so' -exec cp {} ` + installed + `/bin/ \;
+made=$(find /build -maxdepth 2 -type d -name release)
+find $made -maxdepth 1 -type f -perm -u+x ! -name '*.so' -exec cp {} ` + installed + `/bin/ \;
 cargo metadata --no-deps --format-version 1 >/tmp/metadata
 if grep -q -e '"cdylib"' -e '"staticlib"' /tmp/metadata; then
-  find /build/release -maxdepth 1 -type f \( -name '*.so' -o -name '*.a' \) -exec cp {} ` + installed + `/lib/ \;
+  find $made -maxdepth 1 -type f \( -name '*.so' -o -name '*.a' \) -exec cp {} ` + installed + `/lib/ \;
 fi
 rmdir ` + installed + `/bin ` + installed + `/lib 2>/dev/null || true
 [ -n "$(ls ` + installed + `)" ] || {
@@ -48,6 +50,8 @@ func npmWork(p project) work {
 	}
 }
 
+// Workspaces and folders that are dependencies are links in node_modules. They lead nowhere from where it is installed, so
+// that what they lead to takes their place.
 const npmScript = `mkdir -p /tmp/pack
 npm pack --pack-destination /tmp/pack
 npm prune --omit=dev --no-audit --no-fund
@@ -55,7 +59,13 @@ name=$(node -p 'require("./package.json").name')
 package=` + installed + `/lib/node_modules/$name
 mkdir -p "$package" ` + installed + `/bin
 tar -xzf /tmp/pack/*.tgz --strip-components=1 -C "$package"
-[ ! -d node_modules ] || cp -a node_modules "$package"
+if [ -d node_modules ]; then
+  cp -a node_modules "$package"
+  find node_modules -mindepth 1 -maxdepth 2 -type l ! -path 'node_modules/.bin/*' | while read -r link; do
+    rm "$package/$link"
+    cp -a "$(readlink -f "$link")" "$package/$link"
+  done
+fi
 node -e '
   const { name, bin } = require("./package.json");
   const programs = typeof bin === "string" ? { [name.split("/").pop()]: bin } : bin || {};

@@ -4,11 +4,13 @@
 #   debian.tar.gz                  a minimal Debian, with "debian" as an argument
 #   toolchain-{amd64,arm64}.tar.zst  a Debian with C and C++ compilers and the usual build systems, for "toolchain"
 #   golang.tar.zst                 this machine's Go, below /usr/local/go, for "golang"
+#   languages.tar.zst              what Rust, Node.js, Python and Java are built with on this machine's architecture, to be
+#                                  put on top of its toolchain, for "languages"
 # Beside each of the archives, a file .sums has its digest and that of the tar inside. No container registry is asked,
 # nothing is installed, and the system's package settings stay as they are: apt works here on lists of its own, so that
 # another architecture need not be added to the system.
 #
-# Usage: base-images.sh busybox|debian|toolchain|golang ...
+# Usage: base-images.sh busybox|debian|toolchain|golang|languages ...
 set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/cooper/base
@@ -33,7 +35,14 @@ write_ubuntu_sources() {
   } >"$scratch/sources.list"
 }
 
-# private_apt runs apt-get for both architectures with its state below $scratch.
+# The bases are of Debian, on whatever machine they are made. Its minimal one says where its packages are.
+write_debian_sources() {
+  [ -f "$cache/debian.tar.gz" ] || fail "what is put on Debian needs it first: base-images.sh debian languages"
+  tar -xzOf "$cache/debian.tar.gz" ./etc/apt/sources.list |
+    sed 's|^deb |deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] |' >"$scratch/sources.list"
+}
+
+# private_apt runs apt-get for the architectures with its state below $scratch.
 private_apt() {
   local options=(
     -o "APT::Architecture=${architectures[0]}" -o APT::Sandbox::User=root -o "Dir::State=$scratch/state"
@@ -48,6 +57,12 @@ private_apt() {
   apt-get -qq "${options[@]}" "$@"
 }
 
+# A list of no interest here may fail; whether the package can be had is what counts.
+read_package_lists() {
+  mkdir -p "$scratch/state/lists/partial" "$scratch/cache/archives/partial"
+  private_apt update || say "some package lists could not be read; trying without them"
+}
+
 have_busybox() {
   local architecture
   for architecture in "${architectures[@]}"; do
@@ -58,10 +73,8 @@ have_busybox() {
 fetch_busybox() {
   command -v apt-get >/dev/null || fail "no apt-get: put static busybox programs at $cache/busybox-{amd64,arm64}"
   say "fetching busybox for ${architectures[*]} (3 MB, and package lists) into the cache"
-  mkdir -p "$scratch/state/lists/partial" "$scratch/cache/archives/partial"
   if [ "$(os_field ID)" = ubuntu ]; then write_ubuntu_sources; fi
-  # A list of no interest here may fail; whether the package can be had is what counts.
-  private_apt update || say "some package lists could not be read; trying without them"
+  read_package_lists
   local architecture
   for architecture in "${architectures[@]}"; do
     (cd "$scratch" && private_apt download "busybox-static:$architecture") ||
@@ -173,6 +186,71 @@ fetch_golang() {
   go env GOVERSION >"$cache/golang.version"
 }
 
+# What the toolchain lacks. A project that depends on nothing builds with it without a network: pip gets what it builds with
+# from the folder python-wheels, and Maven its plugins from Debian's repository.
+language_packages=(
+  cargo rustc npm
+  python3-pip python3-setuptools python3-setuptools-whl python3-wheel python3-wheel-whl
+  maven libmaven-compiler-plugin-java libmaven-jar-plugin-java libmaven-resources-plugin-java libsurefire-java
+  openjdk-17-jdk-headless
+)
+
+# Most of these are other tools and libraries that npm's and Maven's packages name, and that no build of a test's size
+# calls.
+languages_leave_out=(
+  '/usr/lib/jvm/*/jmods' '/usr/lib/*/lib*.a' '/usr/include/*' '/usr/bin/rustdoc' '/usr/share/fonts/*' '/usr/share/fop/*'
+  '/usr/share/java/batik-*' '/usr/share/java/fop*' '/usr/share/java/itext*' '/usr/share/java/xalan2*'
+  '/usr/share/nodejs/@types/*' '/usr/share/nodejs/@babel/*' '/usr/share/nodejs/@webassemblyjs/*'
+  '/usr/share/nodejs/core-js*' '/usr/share/nodejs/es-abstract/*' '/usr/share/nodejs/eslint/*' '/usr/share/nodejs/lodash*'
+  '/usr/share/nodejs/terser/*' '/usr/share/nodejs/webpack/*' '/usr/share/nodejs/web-streams-polyfill/*'
+)
+
+# installed_with prints the names of all packages that those that are named bring, themselves among them.
+installed_with() {
+  private_apt -o APT::Install-Recommends=false --simulate install "$@" >"$scratch/plan"
+  awk '$1 == "Inst" { sub(/:.*/, "", $2); print $2 }' "$scratch/plan" | sort
+}
+
+# Only what the toolchain does not have is fetched. Packages are unpacked and never configured here, too; being for one
+# architecture, they could be, but that would take longer than all the rest.
+fetch_languages() {
+  local architectures names folder root=$scratch/root
+  architectures=("$(dpkg --print-architecture)")
+  say "fetching what Rust, Node.js, Python and Java are built with (about a minute, 240 MB) into the cache"
+  write_debian_sources
+  read_package_lists
+  installed_with "${toolchain_packages[@]}" >"$scratch/toolchain"
+  installed_with "${toolchain_packages[@]}" "${language_packages[@]}" >"$scratch/both"
+  mapfile -t names < <(comm -13 "$scratch/toolchain" "$scratch/both")
+  mkdir -p "$scratch/packages"
+  (cd "$scratch/packages" && private_apt download "${names[@]}") ||
+    fail "the packages of the languages could not be fetched: see apt's message above"
+  for folder in bin lib lib64 sbin; do # the same links as in the toolchain, which folders of these names would hide
+    mkdir -p "$root/usr/$folder"
+    ln -s "usr/$folder" "$root/$folder"
+  done
+  printf '.%s\n' "${toolchain_leaves_out[@]}" "${languages_leave_out[@]}" >"$scratch/left-out"
+  (cd "$root" && printf '%s\0' ../packages/*.deb | xargs -0 -P "$(nproc)" -n 8 bash -o pipefail -ec '
+    for package; do
+      dpkg-deb --fsys-tarfile "$package" | tar --extract --keep-directory-symlink --exclude-from=../left-out
+    done' bash)
+  finish_languages "$root"
+  tar --create --directory "$root" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner . |
+    zstd -q -T0 -3 -o "$scratch/languages.tar.zst"
+  keep "$scratch/languages.tar.zst" languages.tar.zst
+}
+
+# finish_languages does what the packages' scripts would have done. Maven takes Debian's packages for every repository.
+finish_languages() {
+  local root=$1 tool
+  ln -s ../share/maven/bin/mvn "$root/usr/bin/mvn"
+  for tool in java javac jar; do
+    ln -s "../lib/jvm/default-java/bin/$tool" "$root/usr/bin/$tool"
+  done
+  printf '<settings><mirrors><mirror>%s</mirror></mirrors></settings>\n' \
+    '<id>debian</id><mirrorOf>*</mirrorOf><url>file:///usr/share/maven-repo</url>' >"$root/etc/maven/settings.xml"
+}
+
 # keep puts an archive into the cache, and beside it its digest and that of the tar in it.
 keep() {
   local unpack=(zstd -dcq)
@@ -199,7 +277,8 @@ for wanted in "$@"; do
     debian) [ -f "$cache/debian.tar.gz.sums" ] && continue ;;
     toolchain) have_toolchain && continue ;;
     golang) have_golang && continue ;;
-    *) fail "unknown base image $wanted: busybox, debian, toolchain or golang" ;;
+    languages) [ -f "$cache/languages.tar.zst.sums" ] && continue ;;
+    *) fail "unknown base image $wanted: busybox, debian, toolchain, golang or languages" ;;
   esac
   scratch=$(mktemp -d "$cache/.new.XXXXXX")
   "fetch_$wanted"

@@ -6,7 +6,7 @@
 #   run    what `cooper serve` needs: runc, git, the network plugins and their firewall, emulation
 #   demo   run, curl, and busybox for two architectures in the cache folder
 #   test   demo, a browser, a Docker Engine, an SSH server and nginx (none of them started), skopeo, tools that unpack, and
-#          in the cache folder a minimal Debian, one with compilers, and this machine's Go
+#          in the cache folder a minimal Debian, one with compilers, this machine's Go, and what four other languages need
 set -euo pipefail
 cd "$(dirname "$0")"
 export PATH=$PATH:/usr/sbin:/sbin
@@ -133,5 +133,5 @@ install_missing
 register_emulation
 case $1 in
   demo) ./base-images.sh busybox ;;
-  test) ./base-images.sh busybox debian toolchain golang ;;
+  test) ./base-images.sh busybox debian toolchain golang languages ;;
 esac

@@ -13,14 +13,7 @@ import (
 // Debian returns an image of a minimal Debian 12 for this machine's architecture, with apt and this machine's
 // certificates (46 MB compressed, 130 MB unpacked). ErrNoBase when the set-up has not run.
 func Debian(ctx context.Context) (v1.Image, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	rootfs, err := layerOf("debian.tar.gz")
-	if err != nil {
-		return nil, err
-	}
-	return imageOf(runtime.GOARCH, v1.Config{Env: []string{searchPath}, Cmd: []string{"bash"}}, rootfs)
+	return stacked(ctx, v1.Config{Env: []string{searchPath}, Cmd: []string{"bash"}}, "debian.tar.gz")
 }
 
 // Toolchain returns an OCI index with a Debian 12 for each of Architectures that has what components in C and C++ are
@@ -45,24 +38,42 @@ func Toolchain(ctx context.Context) (v1.ImageIndex, error) {
 	return index, nil
 }
 
+// Languages returns an image of the toolchain with what Rust, Node.js, Python and Java are built with: Cargo, npm, pip, Maven
+// (360 MB compressed, 1.1 GB unpacked), for this machine's architecture. It needs no network for a project that depends on
+// nothing: packages that pip and Maven build with are in it. ErrNoBase when the set-up has not run.
+func Languages(ctx context.Context) (v1.Image, error) {
+	return stacked(ctx, v1.Config{
+		Env: []string{
+			searchPath, "PIP_NO_INDEX=1", "PIP_FIND_LINKS=/usr/share/python-wheels",
+			"MAVEN_OPTS=-XX:TieredStopAtLevel=1", // a short run does not earn back what the better compiler takes
+		},
+		Cmd: []string{"bash"},
+	}, "toolchain-"+runtime.GOARCH+".tar.zst", "languages.tar.zst")
+}
+
 // Golang returns an image of Debian with this machine's Go, for this machine's architecture. Go compiles for any other
 // from there. ErrNoBase when the set-up has not run.
 func Golang(ctx context.Context) (v1.Image, error) {
+	return stacked(ctx, v1.Config{
+		Env: []string{searchPath + ":/usr/local/go/bin:/go/bin", "GOPATH=/go", "GOTOOLCHAIN=local"},
+		Cmd: []string{"bash"}, WorkingDir: "/go",
+	}, "debian.tar.gz", "golang.tar.zst")
+}
+
+// stacked returns an image for this machine's architecture of archives of the cache, the lowest first.
+func stacked(ctx context.Context, config v1.Config, archives ...string) (v1.Image, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	var layers []v1.Layer
-	for _, name := range []string{"debian.tar.gz", "golang.tar.zst"} {
+	for _, name := range archives {
 		l, err := layerOf(name)
 		if err != nil {
 			return nil, err
 		}
 		layers = append(layers, l)
 	}
-	return imageOf(runtime.GOARCH, v1.Config{
-		Env: []string{searchPath + ":/usr/local/go/bin:/go/bin", "GOPATH=/go", "GOTOOLCHAIN=local"},
-		Cmd: []string{"bash"}, WorkingDir: "/go",
-	}, layers...)
+	return imageOf(runtime.GOARCH, config, layers...)
 }
 
 // appendPlatform puts an image into an index.

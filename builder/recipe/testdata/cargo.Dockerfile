@@ -43,10 +43,11 @@ RUN --mount=type=cache,target=${CARGO_HOME:-/root/.cargo}/registry \
     <<'EOF'
 set -e # Install
 mkdir -p /out/usr/local/bin /out/usr/local/lib
-find /build/release -maxdepth 1 -type f -perm -u+x ! -name '*.so' -exec cp {} /out/usr/local/bin/ \;
+made=$(find /build -maxdepth 2 -type d -name release)
+find $made -maxdepth 1 -type f -perm -u+x ! -name '*.so' -exec cp {} /out/usr/local/bin/ \;
 cargo metadata --no-deps --format-version 1 >/tmp/metadata
 if grep -q -e '"cdylib"' -e '"staticlib"' /tmp/metadata; then
-  find /build/release -maxdepth 1 -type f \( -name '*.so' -o -name '*.a' \) -exec cp {} /out/usr/local/lib/ \;
+  find $made -maxdepth 1 -type f \( -name '*.so' -o -name '*.a' \) -exec cp {} /out/usr/local/lib/ \;
 fi
 rmdir /out/usr/local/bin /out/usr/local/lib 2>/dev/null || true
 [ -n "$(ls /out/usr/local)" ] || {

@@ -50,7 +50,13 @@ name=$(node -p 'require("./package.json").name')
 package=/out/usr/local/lib/node_modules/$name
 mkdir -p "$package" /out/usr/local/bin
 tar -xzf /tmp/pack/*.tgz --strip-components=1 -C "$package"
-[ ! -d node_modules ] || cp -a node_modules "$package"
+if [ -d node_modules ]; then
+  cp -a node_modules "$package"
+  find node_modules -mindepth 1 -maxdepth 2 -type l ! -path 'node_modules/.bin/*' | while read -r link; do
+    rm "$package/$link"
+    cp -a "$(readlink -f "$link")" "$package/$link"
+  done
+fi
 node -e '
   const { name, bin } = require("./package.json");
   const programs = typeof bin === "string" ? { [name.split("/").pop()]: bin } : bin || {};

@@ -1,7 +1,7 @@
 // Command pushbase pushes a base image of package testbed to a registry, as the user "admin" with the key in a file, so
 // that the key shows up in no list of processes.
 //
-// Usage: pushbase -key-file FILE busybox|debian|toolchain|golang HOST:PORT/REPOSITORY:TAG
+// Usage: pushbase -key-file FILE busybox|debian|toolchain|golang|languages HOST:PORT/REPOSITORY:TAG
 package main
 
 import (
@@ -34,7 +34,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if flags.NArg() != 2 {
-		return errors.New("two arguments are needed: busybox, debian, toolchain or golang, and where to push it")
+		return errors.New("two arguments are needed: busybox, debian, toolchain, golang or languages, and where to push it")
 	}
 	key, err := os.ReadFile(*keyFile)
 	if err != nil {
@@ -57,7 +57,9 @@ func baseImage(ctx context.Context, which string) (testbed.Artifact, error) {
 		return testbed.Toolchain(ctx)
 	case "golang":
 		return testbed.Golang(ctx)
+	case "languages":
+		return testbed.Languages(ctx)
 	default:
-		return nil, fmt.Errorf("unknown base image %q: busybox, debian, toolchain or golang", which)
+		return nil, fmt.Errorf("unknown base image %q: busybox, debian, toolchain, golang or languages", which)
 	}
 }
