@@ -157,6 +157,9 @@ func (s *Server) refuseSubmission(c *gin.Context, err error) {
 func (s *Server) getComponent(c *gin.Context) {
 	start := time.Now()
 	q, format, err := componentQuery(c)
+	if err == nil && format == formatPath {
+		err = s.cfg.Tarballs.TreesHere() // before anything is built for a path that cannot be given
+	}
 	if err != nil {
 		s.refuse(c, err)
 		return

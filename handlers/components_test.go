@@ -282,6 +282,20 @@ func TestGetComponentPath(t *testing.T) {
 	a.get(t, base+"/component?component=z&format=path").requireCode(t, 409, model.CodePathNotAvailable)
 }
 
+// TestNoPathIsSaidAtOnce had a component built for nothing, where no path can be given of any.
+func TestNoPathIsSaidAtOnce(t *testing.T) {
+	a := serve(t)
+	a.building()
+	a.tarballs.far = true
+	for _, key := range []string{fullKey, readKey} {
+		a.get(t, base+"/component?component=z&format=path", "X-API-Key", key, "Prefer", "wait=5").requireCode(t, 409, model.CodePathNotAvailable)
+	}
+	require.Equal(t, http.StatusConflict, a.call(t, http.MethodHead, base+"/component?component=z&format=path", nil).StatusCode)
+	require.Empty(t, a.components.queries)
+	a.get(t, base+"/component?format=path").requireCode(t, 422, model.CodeFieldRequired)
+	require.Equal(t, http.StatusAccepted, a.get(t, base+"/component?component=z&format=tar").StatusCode, "control")
+}
+
 func TestGetComponentRefuses(t *testing.T) {
 	a := serve(t)
 	a.get(t, base+"/component").requireCode(t, 422, model.CodeFieldRequired)

@@ -95,6 +95,14 @@ func (*fakeComponents) Name(repository, tag string) string {
 type fakeTarballs struct {
 	open func(model.Tarball, model.Format) (model.Download, error)
 	tree func(model.Tarball) (string, error)
+	far  bool // not on this machine's disk
+}
+
+func (f *fakeTarballs) TreesHere() error {
+	if f.far {
+		return model.FieldErrorf(model.CodePathNotAvailable, "format", "The tarballs are not on this machine's disk.")
+	}
+	return nil
 }
 
 func (f *fakeTarballs) Open(_ context.Context, t model.Tarball, format model.Format) (model.Download, error) {

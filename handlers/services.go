@@ -75,9 +75,12 @@ type Tarballs interface {
 	// Open readies a tarball in a format, deriving it the first time. The caller closes the download's file, if it has
 	// one. ARTIFACT_CORRUPT when the bytes are not what they were; NOT_FOUND when they are gone.
 	Open(ctx context.Context, t model.Tarball, f model.Format) (model.Download, error)
+	// TreesHere returns nil where Tree can give paths, and PATH_NOT_AVAILABLE when the store is not on this disk. It looks
+	// at no tarball.
+	TreesHere() error
 	// Tree returns the path of a folder on this machine that holds the tarball's files, unpacking it the first time. It
-	// stays for a day after it was last asked for, and less only when the disk is nearly full. PATH_NOT_AVAILABLE when the
-	// store is not on this disk.
+	// stays for a day after it was last asked for, and less only when the disk is nearly full. The error of TreesHere
+	// where that returns one.
 	Tree(ctx context.Context, t model.Tarball) (path string, err error)
 }
 

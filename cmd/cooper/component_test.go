@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -289,6 +290,35 @@ func TestComponentGetIntoAFile(t *testing.T) {
 	require.Len(t, entries, 2, "%v", entries)
 	calls = a.calls()
 	require.Contains(t, calls[len(calls)-1], "format=zip", "the name says it")
+}
+
+// TestComponentGetLooksFirst had a component built for hours before it said that there is no place for it.
+func TestComponentGetLooksFirst(t *testing.T) {
+	a := newComponentAPI(t)
+	for _, args := range [][]string{
+		{"-o", "/proc", "--force"}, {"-o", "/proc/out"}, {"--file", "/proc/z.tgz"}, {"--file", filepath.Join(t.TempDir(), "none", "z.tgz")},
+	} {
+		code, _, stderr := a.run(t, append([]string{"get", "team/zlib@v1"}, args...)...)
+		require.Equal(t, 1, code, "%v", args)
+		require.Contains(t, stderr, "folder", "%v", args)
+	}
+	require.Empty(t, a.calls())
+}
+
+// A file that is saved is for those whom the umask lets read it.
+func TestComponentGetKeepsToTheUmask(t *testing.T) {
+	a := newComponentAPI(t)
+	a.built = true
+	for mask, mode := range map[int]os.FileMode{0o077: 0o600, 0o022: 0o644, 0o002: 0o664} {
+		old := syscall.Umask(mask)
+		defer syscall.Umask(old)
+		file := filepath.Join(t.TempDir(), "z.tgz")
+		code, _, stderr := a.run(t, "get", "team/zlib", "--file", file)
+		require.Equal(t, 0, code, stderr)
+		info, err := os.Stat(file)
+		require.NoError(t, err)
+		require.Equal(t, mode, info.Mode(), "%o", mask)
+	}
 }
 
 func TestComponentGetOtherForms(t *testing.T) {

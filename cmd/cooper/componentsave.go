@@ -39,13 +39,16 @@ func (g *componentGet) unpack(cmd *cobra.Command, c *client.Client, query url.Va
 	return nil
 }
 
-// save gets the tarball into a file, which appears when it is complete.
+// save gets the tarball into a file, which appears when it is complete. Its folder is looked at before anything is built.
 func (g *componentGet) save(cmd *cobra.Command, c *client.Client, query url.Values) error {
 	if _, err := os.Lstat(g.file); !errors.Is(err, fs.ErrNotExist) && !g.force {
 		if err != nil {
 			return err
 		}
 		return fmt.Errorf("the file %s is there already; name another one, or replace it with --force", g.file)
+	}
+	if err := client.CheckWritable(filepath.Dir(g.file)); err != nil {
+		return err
 	}
 	got, err := g.available(cmd, c, query)
 	if err != nil {
@@ -58,9 +61,6 @@ func (g *componentGet) save(cmd *cobra.Command, c *client.Client, query url.Valu
 		return err
 	}
 	defer tarball.Close() //nolint:errcheck // it is on disk
-	if err := tarball.Chmod(0o644); err != nil {
-		return err
-	}
 	if err := os.Rename(part, g.file); err != nil {
 		return fmt.Errorf("save the tarball: %w", err)
 	}

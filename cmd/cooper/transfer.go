@@ -14,7 +14,7 @@ import (
 // transfer shows how a download comes on: as a bar on a terminal, and elsewhere as a line now and then.
 type transfer struct {
 	out  io.Writer
-	bars *mpb.Progress // nil where there is no terminal
+	bars *mpb.Progress // nil where there is no terminal to draw on
 	bar  *mpb.Bar
 	last time.Time // when something was shown
 	have int64
@@ -25,7 +25,7 @@ const lineEvery = 5 * time.Second
 
 func newTransfer(out io.Writer) *transfer {
 	t := &transfer{out: out}
-	if isTerminal(out) {
+	if hasSize(out) {
 		t.bars = mpb.New(mpb.WithOutput(out), mpb.WithWidth(40))
 	}
 	return t
@@ -34,6 +34,16 @@ func newTransfer(out io.Writer) *transfer {
 func isTerminal(out any) bool {
 	f, ok := out.(*os.File)
 	return ok && cwriter.IsTerminal(int(f.Fd()))
+}
+
+// hasSize reports whether out is a terminal that says how large it is. Nothing can be drawn in place on another.
+func hasSize(out any) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	width, height, err := cwriter.GetSize(int(f.Fd()))
+	return err == nil && width > 0 && height > 0
 }
 
 func (t *transfer) progress(have, whole int64) {

@@ -30,8 +30,8 @@ func TestATransferWithoutATerminal(t *testing.T) {
 	newTransfer(&out).end()
 }
 
-// terminal opens a pseudo-terminal; what is written to it comes out at the other end.
-func terminal(t *testing.T) (outer, inner *os.File) {
+// terminal opens a pseudo-terminal of that many columns; what is written to it comes out at the other end.
+func terminal(t *testing.T, columns uint16) (outer, inner *os.File) {
 	t.Helper()
 	outer, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	require.NoError(t, err)
@@ -41,14 +41,14 @@ func terminal(t *testing.T) (outer, inner *os.File) {
 	require.NoError(t, err)
 	inner, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	require.NoError(t, err)
-	require.NoError(t, unix.IoctlSetWinsize(int(inner.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 120}))
+	require.NoError(t, unix.IoctlSetWinsize(int(inner.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: min(columns, 24), Col: columns}))
 	return outer, inner
 }
 
 func TestATransferOnATerminal(t *testing.T) {
 	for name, last := range map[string]int64{"complete": 4 << 20, "broken off": 3 << 20} {
 		t.Run(name, func(t *testing.T) {
-			outer, inner := terminal(t)
+			outer, inner := terminal(t, 120)
 			said := make(chan string)
 			go func() {
 				raw, _ := io.ReadAll(outer) // ends with EIO when the inner end is closed
@@ -67,4 +67,21 @@ func TestATransferOnATerminal(t *testing.T) {
 			require.Contains(t, text, "\x1b[", "it is drawn in place")
 		})
 	}
+}
+
+// A terminal that does not say how large it is, as under script or ssh without a terminal of one's own, had no bar drawn
+// on it and nothing told either.
+func TestATransferOnATerminalWithoutASize(t *testing.T) {
+	outer, inner := terminal(t, 0)
+	said := make(chan string)
+	go func() {
+		raw, _ := io.ReadAll(outer)
+		said <- string(raw)
+	}()
+	shown := newTransfer(inner)
+	shown.progress(1<<20, 4<<20)
+	shown.progress(4<<20, 4<<20)
+	shown.end()
+	require.NoError(t, inner.Close())
+	require.Equal(t, "downloaded 1.0 of 4.0 MiB\r\ndownloaded 4.0 of 4.0 MiB\r\n", <-said)
 }

@@ -14,7 +14,7 @@ import (
 const staging = ".cooper-unpacking"
 
 // ours matches what Cooper itself leaves in a folder.
-var ours = regexp.MustCompile(`^\.cooper-(unpacking|[0-9a-f]{16}\.[a-z.]+\.part)$`)
+var ours = regexp.MustCompile(`^\.cooper-(unpacking|probe-[0-9]+|[0-9a-f]{16}\.[a-z.]+\.part)$`)
 
 // Folder is where a component's files go. It is locked while it is open.
 type Folder struct {
@@ -43,6 +43,9 @@ func OpenFolder(path string, force bool) (*Folder, error) {
 	if err == nil && !force {
 		err = f.checkEmpty()
 	}
+	if err == nil {
+		err = CheckWritable(path)
+	}
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -59,6 +62,19 @@ func (f *Folder) checkEmpty() error {
 		if !ours.MatchString(e.Name()) {
 			return fmt.Errorf("the folder %s is not empty; name another one, or unpack over what is there with --force", f.path)
 		}
+	}
+	return nil
+}
+
+// CheckWritable returns an error when no file can be made in the folder, so that nothing is built or fetched for it in
+// vain.
+func CheckWritable(path string) error {
+	f, err := os.CreateTemp(path, ".cooper-probe-*")
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	if err != nil {
+		return fmt.Errorf("nothing can be written into the folder: %w", err)
 	}
 	return nil
 }

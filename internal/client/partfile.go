@@ -37,7 +37,7 @@ func openPart(ctx context.Context, path string) (*partFile, error) {
 // must still be what the path names.
 func lockedFile(path string) (*os.File, error) {
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o666) //nolint:gosec // the user's umask decides
 		if err != nil {
 			return nil, fmt.Errorf("open the file for the download: %w", err)
 		}

@@ -260,7 +260,7 @@ func TestFolders(t *testing.T) {
 
 // A download that has begun does not count, and is gone when another has been unpacked.
 func TestAFolderWithAPartOfADownload(t *testing.T) {
-	dir := tree(t, map[string]string{".cooper-unpacking/left/over": "x"})
+	dir := tree(t, map[string]string{".cooper-unpacking/left/over": "x", ".cooper-probe-1": ""})
 	f, err := OpenFolder(dir, false)
 	require.NoError(t, err)
 	part := f.Part("sha256:0123456789abcdef0123", "tar.gz")

@@ -46,14 +46,22 @@ func treeLock(hex string) string { return "tree " + hex }
 // treeMark is the object whose time tells when the tree was last asked for.
 func treeMark(hex string) string { return used + "/tree-" + hex }
 
+// TreesHere returns PATH_NOT_AVAILABLE when the store is not on this disk, so that Tree has no path of any tarball.
+func (s *Store) TreesHere() error {
+	if s.trees != nil {
+		return nil
+	}
+	return model.FieldErrorf(model.CodePathNotAvailable, "format",
+		"This server keeps components in an object store and has no path to give. Ask for one of the archive formats.")
+}
+
 // Tree returns the path of a folder that holds the tarball's files, unpacking it the first time. It stays for TreeAge
 // after it was last asked for, less only when the disk is short; see Collect. Owner and group of the files are this
 // process's, which is root's; the bits that lend rights to whoever runs a file, and the right of everybody to write, are
-// taken off. PATH_NOT_AVAILABLE when the store is not on this disk; else the errors of Open.
+// taken off. Its errors are those of TreesHere and Open.
 func (s *Store) Tree(ctx context.Context, t model.Tarball) (string, error) {
-	if s.trees == nil {
-		return "", model.FieldErrorf(model.CodePathNotAvailable, "format",
-			"This server keeps components in an object store and has no path to give. Ask for one of the archive formats.")
+	if err := s.TreesHere(); err != nil {
+		return "", err
 	}
 	hex, err := hexOf(t.Digest)
 	if err != nil {

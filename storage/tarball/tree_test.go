@@ -250,6 +250,8 @@ func TestNoTreeOnS3(t *testing.T) {
 	s := onS3(t, tarball.Settings{})
 	_, err := s.Tree(t.Context(), pack(t, s, sample(t)))
 	require.Equal(t, model.CodePathNotAvailable, model.CodeOf(err))
+	require.Equal(t, err, s.TreesHere())
+	require.NoError(t, onDisk(t, t.TempDir(), tarball.Settings{}).TreesHere(), "control")
 }
 
 func TestOpeningRemovesUnfinishedTrees(t *testing.T) {
