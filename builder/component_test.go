@@ -219,6 +219,31 @@ func TestADependencyThatFailsFailsWhatNeedsIt(t *testing.T) {
 	require.NotEqual(t, zlib, retried.Build.Jobs[0].WaitsFor[0])
 }
 
+// A component may need an earlier one of itself, also when nothing but the request says where it comes from.
+func TestAComponentNeedsItsPredecessor(t *testing.T) {
+	p := newComponentParts()
+	p.hosts.tag(zlibURL, "v1", "z1")
+	p.hosts.tag(zlibURL, "v2", "z2", model.ComponentRef{Name: "zlib", Tag: "v1"})
+	state, err := p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Tag = "v2" }))
+	require.NoError(t, err)
+	require.Len(t, state.Build.Jobs[0].WaitsFor, 1)
+	require.Equal(t, "z1", state.Build.Component.Dependencies[0].Commit)
+}
+
+// What is wrong with a dependency is no fault of the address or the name that was asked for.
+func TestAnUnknownDependencyIsInvalid(t *testing.T) {
+	p := newComponentParts()
+	p.hosts.tag(zlibURL, "v1", "z1", model.ComponentRef{Name: "nobody", Tag: "v1"})
+	_, err := p.Component(t.Context(), ask(nil))
+	require.Equal(t, model.CodeDependencyInvalid, model.CodeOf(err))
+	require.Contains(t, err.Error(), "zlib@v1 -> nobody@v1: ")
+	_, err = p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Component, q.URL = "nobody", "" }))
+	require.Equal(t, model.CodeComponentNotFound, model.CodeOf(err))
+	_, err = p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Tag = "v9" }))
+	require.Equal(t, model.CodeRefNotFound, model.CodeOf(err))
+	require.Equal(t, "tag", model.AsError(err).Field)
+}
+
 // What somebody else has built for several platforms serves who needs one of them, as soon as that one is there.
 func TestOnePlatformOfABuildOfSeveral(t *testing.T) {
 	p := newComponentParts()

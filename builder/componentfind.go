@@ -35,11 +35,11 @@ func (s *Service) locate(ctx context.Context, want place, p *planner) (*model.Co
 		return newest, newest.Source, nil
 	}
 	if src.URL == "" {
-		if src, err = s.rememberedSource(ctx, want); err != nil {
+		if src, err = p.sourceOf(ctx, want); err != nil {
 			return nil, src, err
 		}
 	}
-	src.Ref = ""
+	src.Ref, src.Commit, src.Kind = "", "", ""
 	if want.tag != defaultRef {
 		src.Ref = want.tag
 	}
@@ -95,6 +95,19 @@ func (s *Service) parseSource(want place) (model.Source, error) {
 	return src, err
 }
 
+// sourceOf is where the component comes from as the request, or a recipe that was read for it, says of it elsewhere; or
+// else where it was built from before.
+func (p *planner) sourceOf(ctx context.Context, want place) (model.Source, error) {
+	src, ok := p.sources[want.name]
+	if !ok {
+		return p.s.rememberedSource(ctx, want)
+	}
+	if want.subdir != "" {
+		src.Subdir = want.subdir
+	}
+	return src, nil
+}
+
 // rememberedSource is where the component was built from before.
 func (s *Service) rememberedSource(ctx context.Context, want place) (model.Source, error) {
 	src, err := s.Values.ComponentSource(ctx, want.name)
@@ -125,6 +138,10 @@ func (s *Service) resolveOnce(ctx context.Context, field string, src model.Sourc
 	asking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	got, err := s.Git.Resolve(asking, field, src)
+	if code := model.CodeOf(err); field == "url" && (code == model.CodeRefNotFound || code == model.CodeRefInvalid || code == model.CodeRefAmbiguous) {
+		e := *model.AsError(err) // a request says the ref in a field of its own
+		e.Field, err = "tag", &e
+	}
 	s.refusals.note(key, err, refMemory)
 	if err != nil {
 		return src, gitPatience(err)

@@ -24,6 +24,7 @@ type planner struct {
 	request model.Requester
 	path    []identity // what is being planned, from the top down
 	planned map[identity]*planned
+	sources map[string]model.Source // by name of component, of what was planned
 	resolve map[string]model.Source
 	recipes map[string]recipeOf
 }
@@ -45,7 +46,7 @@ type recipeOf struct {
 }
 
 func (s *Service) newPlanner(who model.Requester, retry bool) *planner {
-	return &planner{s: s, retry: retry, request: who, planned: map[identity]*planned{}, resolve: map[string]model.Source{}, recipes: map[string]recipeOf{}}
+	return &planner{s: s, retry: retry, request: who, planned: map[identity]*planned{}, sources: map[string]model.Source{}, resolve: map[string]model.Source{}, recipes: map[string]recipeOf{}}
 }
 
 // wish is a component to be built, of a commit that is known.
@@ -61,6 +62,7 @@ type wish struct {
 func (p *planner) component(ctx context.Context, w wish) (*planned, error) {
 	p.path = append(p.path, w.identity)
 	defer func() { p.path = p.path[:len(p.path)-1] }()
+	p.sources[w.name] = w.source
 	r, err := p.recipe(ctx, w.source, w.name, w.env)
 	if err != nil {
 		return nil, p.of(w.identity, err)
@@ -228,6 +230,9 @@ func (p *planner) of(id identity, err error) error {
 	}
 	if names[len(names)-1] != id.at() {
 		names = append(names, id.at())
+	}
+	if e.Code == model.CodeComponentNotFound { // what was asked for is there to be built
+		e.Code = model.CodeDependencyInvalid
 	}
 	if prefix := strings.Join(names, " -> ") + ": "; !strings.Contains(e.Message, " -> ") && e.Code != model.CodeInternal {
 		e.Message = prefix + e.Message

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -69,6 +70,10 @@ func (s *Server) noRoute(c *gin.Context) {
 
 func (s *Server) noMethod(c *gin.Context) {
 	allowed := strings.Split(c.Writer.Header().Get("Allow"), ", ")
+	if slices.Contains(allowed, http.MethodGet) { // ServeHTTP makes GET of HEAD, which no route is for
+		allowed = append(allowed, http.MethodHead)
+		c.Header("Allow", strings.Join(allowed, ", "))
+	}
 	s.refuse(c, &model.Error{
 		Code:    model.CodeMethodNotAllowed,
 		Message: "This path does not answer that method; the methods allowed are listed.",

@@ -100,7 +100,7 @@ func TestPathsAndMethods(t *testing.T) {
 	a := serve(t)
 	got := a.call(t, http.MethodPatch, base+"/images", nil)
 	got.requireCode(t, http.StatusMethodNotAllowed, model.CodeMethodNotAllowed)
-	require.ElementsMatch(t, []string{"GET", "POST"}, strings.Split(got.Header.Get("Allow"), ", "))
+	require.ElementsMatch(t, []string{"GET", "HEAD", "POST"}, strings.Split(got.Header.Get("Allow"), ", "))
 	for path, code := range map[string]int{
 		"/nothing":                                      http.StatusNotFound,
 		base + "/builds/":                               http.StatusNotFound,

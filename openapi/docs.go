@@ -3460,6 +3460,9 @@ const docTemplate = `{
         "model.Dependency": {
             "type": "object",
             "properties": {
+                "architecture": {
+                    "type": "string"
+                },
                 "buildId": {
                     "description": "that made it, or is making it",
                     "type": "string"
@@ -3476,9 +3479,6 @@ const docTemplate = `{
                 },
                 "environment": {
                     "description": "empty for the default one",
-                    "type": "string"
-                },
-                "platform": {
                     "type": "string"
                 },
                 "tag": {
@@ -3520,6 +3520,9 @@ const docTemplate = `{
         "model.GraphNode": {
             "type": "object",
             "properties": {
+                "architecture": {
+                    "type": "string"
+                },
                 "buildId": {
                     "type": "string"
                 },
@@ -3537,9 +3540,6 @@ const docTemplate = `{
                 },
                 "id": {
                     "description": "name@tag",
-                    "type": "string"
-                },
-                "platform": {
                     "type": "string"
                 },
                 "tag": {

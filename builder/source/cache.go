@@ -94,7 +94,7 @@ type fetching struct {
 	limit    int64  // bytes; 0 means GitConfig.MaxBytes
 }
 
-// fetch downloads, and stops when that is more than the limit.
+// fetch downloads, as soon as few enough others do, and stops when that is more than the limit.
 func (b bare) fetch(ctx context.Context, e endpoint, f fetching) error {
 	// The remote has a name and no address in the repository's own configuration, so that git, when it lacks an object in
 	// some later command, has nowhere to get it from by itself.
@@ -115,6 +115,12 @@ func (b bare) fetch(ctx context.Context, e endpoint, f fetching) error {
 		f.limit = b.git.config.MaxBytes
 	}
 
+	select {
+	case b.git.slots <- struct{}{}:
+		defer func() { <-b.git.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	before, err := folderSize(b.dir)
 	if err != nil {
 		return err

@@ -8,17 +8,17 @@ import (
 	"io"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-const (
-	// allocLimit is the largest piece of memory that git may ask for at once: a small pack can hold a delta that
-	// unfolds into gigabytes.
-	allocLimit = "768m"
-	maxStderr  = 32 << 10
-)
+// FetchMemory is the largest piece of memory that git may ask for at once, in bytes: a small pack can hold a delta that
+// unfolds into gigabytes.
+const FetchMemory = 768 << 20
+
+const maxStderr = 32 << 10
 
 // environment is the whole one that git gets. Nothing of the host's reaches it but PATH and the certificates.
 func (g *Git) environment() []string {
@@ -38,7 +38,7 @@ func (g *Git) environment() []string {
 		"GIT_PROTOCOL_FROM_USER=0",
 		"GIT_NO_REPLACE_OBJECTS=1",
 		"GIT_LITERAL_PATHSPECS=1",
-		"GIT_ALLOC_LIMIT=" + allocLimit,
+		"GIT_ALLOC_LIMIT=" + strconv.Itoa(FetchMemory),
 	}
 	for _, kv := range g.config.Env {
 		if strings.HasPrefix(kv, "PATH=") {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -333,6 +334,63 @@ func TestConcurrentFetches(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestFetchesAtOnce counts the fetches that reach the server together: what git may take is taken a few times only.
+func TestFetchesAtOnce(t *testing.T) {
+	s := newGitServer(t, false)
+	var sources []model.Source
+	for i := range 6 {
+		name := fmt.Sprintf("r%d", i)
+		sources = append(sources, model.Source{URL: s.URL + "/" + name + ".git", Commit: s.repo(t, name).commit("a", name)})
+	}
+	var now, most atomic.Int32
+	both := make(chan struct{})
+	s.around(func(backend http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				n := now.Add(1)
+				defer now.Add(-1)
+				if most.CompareAndSwap(n-1, n) && n == 2 {
+					close(both)
+				}
+				select {
+				case <-both:
+				case <-r.Context().Done():
+				}
+			}
+			backend.ServeHTTP(w, r)
+		})
+	})
+	g := newGit(t, func(c *source.GitConfig) { c.MaxFetches = 2 }, s)
+	var wg sync.WaitGroup
+	errs := make([]error, len(sources))
+	for i, src := range sources {
+		dir := t.TempDir()
+		wg.Go(func() { errs[i] = g.Fetch(t.Context(), src, dir) })
+	}
+	wg.Wait()
+	require.NoError(t, errors.Join(errs...))
+	require.Equal(t, int32(2), most.Load())
+
+	// Who waits for a turn waits no longer than he would for the server.
+	ctx, cancel := context.WithCancel(t.Context())
+	hold := newGit(t, func(c *source.GitConfig) { c.MaxFetches = 1 }, s)
+	first := make(chan error, 1)
+	begun := make(chan struct{}, 9)
+	s.around(func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			begun <- struct{}{}
+			<-r.Context().Done()
+		})
+	})
+	go func() { first <- hold.Fetch(ctx, sources[0], t.TempDir()) }()
+	<-begun
+	short, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stop()
+	require.ErrorIs(t, hold.Fetch(short, sources[1], t.TempDir()), context.DeadlineExceeded)
+	cancel()
+	require.Error(t, <-first)
 }
 
 // TestFetchFromAServerThatSendsRubbish: what a server sends is its fault, not this one's.

@@ -24,6 +24,8 @@ type GitConfig struct {
 	AnswerTimeout time.Duration
 	MaxBytes      int64 // of a tree, and of what is downloaded for it; 4 GiB by default
 	MaxFiles      int   // of a tree, folders and links among them; 500,000 by default
+	// MaxFetches is how many fetches run at once, in each of which git may take FetchMemory; 4 by default.
+	MaxFetches int
 	// Env is the environment of which git gets PATH and where the trusted certificates are (SSL_CERT_FILE,
 	// SSL_CERT_DIR, GIT_SSL_CAINFO, GIT_SSL_CAPATH), and nothing else.
 	Env []string
@@ -48,6 +50,9 @@ func (c *GitConfig) setDefaults() {
 	if c.MaxFiles <= 0 {
 		c.MaxFiles = 500_000
 	}
+	if c.MaxFetches <= 0 {
+		c.MaxFetches = 4
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -61,6 +66,7 @@ type Git struct {
 	env    []string
 	trust  trust
 	locks  keyedLock
+	slots  chan struct{} // holds one value for each fetch under way
 
 	ssh        string // the program; empty when it is not installed
 	submodules []placeRule
@@ -86,7 +92,7 @@ func NewGit(c GitConfig) (*Git, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Git{config: c, binary: binary, home: home, trust: t}
+	g := &Git{config: c, binary: binary, home: home, trust: t, slots: make(chan struct{}, c.MaxFetches)}
 	if g.ssh, err = exec.LookPath("ssh"); err != nil {
 		c.Log.Info("ssh is not installed: git repositories are fetched over HTTPS only")
 	}

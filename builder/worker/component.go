@@ -57,7 +57,7 @@ func (w *Worker) pack(ctx context.Context, s buildkit.Solve, spec model.Componen
 		exported <- err
 		_ = in.CloseWithError(err) // never fails
 	}()
-	tarball, err := w.Tarballs.Pack(ctx, files, spec.CommitTime)
+	tarball, skipped, err := w.Tarballs.Pack(ctx, files, spec.CommitTime)
 	if err == nil {
 		// What follows the archive's end is nothing, but it has to go somewhere.
 		_, err = io.Copy(io.Discard, files)
@@ -72,6 +72,9 @@ func (w *Worker) pack(ctx context.Context, s buildkit.Solve, spec model.Componen
 	}
 	if err != nil {
 		return model.Result{}, err
+	}
+	if skipped > 0 {
+		lines.say("left out: %d device nodes and pipes, which no tarball of a component has", skipped)
 	}
 	result.Tarball = &tarball
 	return result, nil

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +59,15 @@ func TestAComponentIsBuiltAndKept(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(w.Dir, "*"))
 	require.NoError(t, err)
 	require.Empty(t, left, "the source was left behind")
+}
+
+func TestWhatIsLeftOutOfATarballIsInTheLog(t *testing.T) {
+	q := newMemoryQueue()
+	w := newWorker(t, q, &scriptedBuildKit{export: exports("files")})
+	w.Tarballs = memoryTarballs{skipped: 3}
+	w.run(t.Context(), componentGrant("job"), w.Log)
+	require.Nil(t, q.outcome(t).Failure)
+	require.True(t, slices.ContainsFunc(q.lines(), func(l model.LogLine) bool { return strings.HasPrefix(string(l.Text), "left out: 3 device nodes") }))
 }
 
 func TestSubmodulesAreLeftOutOnRequest(t *testing.T) {
@@ -154,7 +165,7 @@ func TestTheFirstOfTwoErrorsIsTheCause(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			q := newMemoryQueue()
 			w := newWorker(t, q, &scriptedBuildKit{export: test.export})
-			w.Tarballs = memoryTarballs{test.pack}
+			w.Tarballs = memoryTarballs{pack: test.pack}
 			w.run(t.Context(), componentGrant("job"), w.Log)
 			o := q.outcome(t)
 			if test.code == "" {
@@ -195,7 +206,7 @@ func TestAComponentsJobIsEnded(t *testing.T) {
 					if pack != nil {
 						w.BuildKit = &scriptedBuildKit{export: exports("")}
 					}
-					w.Tarballs = memoryTarballs{pack}
+					w.Tarballs = memoryTarballs{pack: pack}
 					ctx, stop := context.WithCancel(t.Context())
 					defer stop()
 					g := componentGrant("job")

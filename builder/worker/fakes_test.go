@@ -239,21 +239,22 @@ func (g oneFileGit) FetchComponent(ctx context.Context, s model.Source, dir stri
 
 // memoryTarballs keeps what it is given under its own text, unless it is to fail.
 type memoryTarballs struct {
-	pack func(ctx context.Context, tar io.Reader) error // nil reads to the end
+	pack    func(ctx context.Context, tar io.Reader) error // nil reads to the end
+	skipped int
 }
 
-func (m memoryTarballs) Pack(ctx context.Context, tar io.Reader, mtime time.Time) (model.Tarball, error) {
+func (m memoryTarballs) Pack(ctx context.Context, tar io.Reader, mtime time.Time) (model.Tarball, int, error) {
 	if m.pack != nil {
 		if err := m.pack(ctx, tar); err != nil {
-			return model.Tarball{}, fmt.Errorf("pack: %w", err)
+			return model.Tarball{}, 0, fmt.Errorf("pack: %w", err)
 		}
-		return model.Tarball{Digest: "early"}, nil
+		return model.Tarball{Digest: "early"}, 0, nil
 	}
 	text, err := io.ReadAll(tar)
 	if err != nil {
-		return model.Tarball{}, fmt.Errorf("pack: %w", err)
+		return model.Tarball{}, 0, fmt.Errorf("pack: %w", err)
 	}
-	return model.Tarball{Digest: string(text) + mtime.UTC().Format(" 2006-01-02"), Size: int64(len(text)), Format: model.FormatTarGz}, nil
+	return model.Tarball{Digest: string(text) + mtime.UTC().Format(" 2006-01-02"), Size: int64(len(text)), Format: model.FormatTarGz}, m.skipped, nil
 }
 
 func newWorker(t *testing.T, q *memoryQueue, b *scriptedBuildKit) *Worker {

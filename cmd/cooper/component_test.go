@@ -182,9 +182,9 @@ func (a *componentAPI) graph(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = io.WriteString(w, `{"nodes":[
-		{"id":"a","component":"team/zlib","tag":"v1","platform":"linux/amd64","commit":"aaaaaaaaaaaaaaaa","digest":"sha256:1"},
-		{"id":"b","component":"b","tag":"2","platform":"linux/amd64","commit":"b","digest":"sha256:2"},
-		{"id":"c","component":"c\u001b","tag":"3","platform":"linux/amd64","commit":"c","digest":"sha256:3"}],
+		{"id":"a","component":"team/zlib","tag":"v1","architecture":"linux/amd64","commit":"aaaaaaaaaaaaaaaa","digest":"sha256:1"},
+		{"id":"b","component":"b","tag":"2","architecture":"linux/amd64","commit":"b","digest":"sha256:2"},
+		{"id":"c","component":"c\u001b","tag":"3","architecture":"linux/amd64","commit":"c","digest":"sha256:3"}],
 		"edges":[{"from":"a","to":"b"},{"from":"a","to":"c"},{"from":"b","to":"c"},{"from":"c","to":"b"}]}`)
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sys/unix"
 
 	"cooper/builder"
 	"cooper/builder/buildkit"
@@ -173,7 +174,7 @@ func (s *server) openBuilder(context.Context) error {
 		return err
 	}
 	s.git, err = source.NewGit(source.GitConfig{
-		Credentials: credentials, Submodules: s.cfg.SubmoduleAllow,
+		Credentials: credentials, Submodules: s.cfg.SubmoduleAllow, MaxFetches: mostFetches(),
 		Policy: policy, CacheDir: s.path("git"), TempDir: s.path("tmp"), Env: config.Environment(), Log: s.log.With("part", "git"),
 	})
 	if err != nil {
@@ -265,4 +266,13 @@ func (s *server) openAPI(context.Context) error {
 	}
 	handlers.Limits(s.http)
 	return nil
+}
+
+// mostFetches is for how many fetches at once a quarter of the machine's memory is enough.
+func mostFetches() int {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0 // the default
+	}
+	return int(max(2, min(16, info.Totalram*uint64(info.Unit)/4/source.FetchMemory)))
 }

@@ -28,7 +28,7 @@ func TestAdoptedTarballsStayChecked(t *testing.T) {
 	w := tar.NewWriter(&b)
 	require.NoError(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "lib/", Mode: 0o755}))
 	require.NoError(t, w.Close())
-	tarball, err := s.tarballs.Pack(t.Context(), &b, time.Time{})
+	tarball, _, err := s.tarballs.Pack(t.Context(), &b, time.Time{})
 	require.NoError(t, err)
 	for range 2 {
 		ok, err := s.adopt(t.Context(), "components/zlib", tarball)

@@ -89,7 +89,7 @@ type GraphNode struct {
 	ID        string `json:"id"`
 	Component string `json:"component"`
 	Tag       string `json:"tag"`
-	Platform  string `json:"platform"`
+	Platform  string `json:"architecture"`
 	Commit    string `json:"commit"`
 	Digest    string `json:"digest"`
 	BuildID   string `json:"buildId"`

@@ -75,7 +75,7 @@ type Dependency struct {
 	Name        string `json:"component"`
 	Tag         string `json:"tag"`
 	Environment string `json:"environment,omitempty"` // empty for the default one
-	Platform    string `json:"platform"`
+	Platform    string `json:"architecture"`
 	URL         string `json:"url,omitempty"`
 	Commit      string `json:"commit"`
 	BuildID     string `json:"buildId"`          // that made it, or is making it
@@ -221,7 +221,7 @@ type GraphNode struct {
 	Name        string `json:"component"`
 	Tag         string `json:"tag"`
 	Environment string `json:"environment,omitempty"`
-	Platform    string `json:"platform"`
+	Platform    string `json:"architecture"`
 	Commit      string `json:"commit"`
 	Digest      string `json:"digest"`
 	BuildID     string `json:"buildId"`

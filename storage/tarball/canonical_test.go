@@ -132,7 +132,7 @@ func TestRefusedTars(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			s := onDisk(t, t.TempDir(), tarball.Settings{MaxSize: 1 << 20})
-			_, err := s.Pack(t.Context(), bytes.NewReader(c.in), commitTime)
+			_, _, err := s.Pack(t.Context(), bytes.NewReader(c.in), commitTime)
 			require.Equal(t, c.want, model.CodeOf(err), "%v", err)
 			require.NotContains(t, model.AsError(err).Message, s.dir)
 			require.Empty(t, s.keys())

@@ -70,7 +70,7 @@ func TestAThousandAtOnceKeepOne(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 1000 {
 			wg.Go(func() {
-				got, err := s.Pack(context.WithoutCancel(t.Context()), bytes.NewReader(raw), commitTime)
+				got, _, err := s.Pack(context.WithoutCancel(t.Context()), bytes.NewReader(raw), commitTime)
 				if err != nil || got != want {
 					t.Errorf("got %v, %v", got, err)
 				}
@@ -178,7 +178,7 @@ func TestNothingIsLeftOfAFailedPack(t *testing.T) {
 	onEachKind(t, tarball.Settings{}, func(t *testing.T, s *site) {
 		for _, c := range cases {
 			ctx, cancel := context.WithCancel(t.Context())
-			_, err := s.Pack(ctx, c.in(cancel), commitTime)
+			_, _, err := s.Pack(ctx, c.in(cancel), commitTime)
 			cancel()
 			require.ErrorIs(t, err, c.want, c.name)
 			require.Empty(t, s.keys(), c.name)

@@ -51,7 +51,7 @@ func packForever(dir string) {
 		_, _ = w.Write(body)
 		_ = w.Close()
 		var tb model.Tarball
-		if tb, err = s.Pack(context.Background(), &b, commitTime); err != nil {
+		if tb, _, err = s.Pack(context.Background(), &b, commitTime); err != nil {
 			break
 		}
 		_ = out.Encode(tb)
@@ -181,7 +181,7 @@ func heapOf(f func()) uint64 {
 func TestMemoryStaysFlat(t *testing.T) {
 	s := onDisk(t, t.TempDir(), tarball.Settings{})
 	require.Less(t, heapOf(func() {
-		tb, err := s.Pack(t.Context(), bigTar(512), commitTime)
+		tb, _, err := s.Pack(t.Context(), bigTar(512), commitTime)
 		require.NoError(t, err)
 		for _, f := range []model.Format{model.FormatTarZst, model.FormatZip} {
 			d, err := s.Open(t.Context(), tb, f)
@@ -198,7 +198,7 @@ func TestMemoryStaysFlatWithManyAtOnce(t *testing.T) {
 	s := onDisk(t, t.TempDir(), tarball.Settings{})
 	var all []model.Tarball
 	for i := range 40 {
-		tb, err := s.Pack(t.Context(), bigTar(4), commitTime.Add(time.Duration(i)*time.Second))
+		tb, _, err := s.Pack(t.Context(), bigTar(4), commitTime.Add(time.Duration(i)*time.Second))
 		require.NoError(t, err)
 		all = append(all, tb)
 	}
@@ -252,7 +252,7 @@ func TestFullDisk(t *testing.T) {
 				require.NoError(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+c.disk), "the tests run as root, as `make test` does")
 				t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, 0)) })
 				s := onDisk(t, dir, tarball.Settings{Compression: format, Room: c.room()})
-				_, err := s.Pack(t.Context(), bigTar(100), commitTime)
+				_, _, err := s.Pack(t.Context(), bigTar(100), commitTime)
 				require.Equal(t, model.CodeStorageFull, model.CodeOf(err), "%v", err)
 				require.NotContains(t, model.AsError(err).Message, dir)
 				require.Empty(t, s.keys())

@@ -21,10 +21,10 @@ type Kept struct {
 	Skipped int // device nodes, pipes and hard links to them, which were left out
 }
 
-// Pack is Keep for those who need no more than the tarball.
-func (s *Store) Pack(ctx context.Context, r io.Reader, mtime time.Time) (model.Tarball, error) {
+// Pack is Keep for those who need no more than the tarball, and how much is not in it.
+func (s *Store) Pack(ctx context.Context, r io.Reader, mtime time.Time) (t model.Tarball, skipped int, err error) {
 	k, err := s.Keep(ctx, r, mtime)
-	return k.Tarball, err
+	return k.Tarball, k.Skipped, err
 }
 
 // Keep reads a tar to its end and keeps its canonical form, in which every file has the time mtime. When it returns nil
@@ -55,9 +55,6 @@ func (s *Store) Keep(ctx context.Context, r io.Reader, mtime time.Time) (Kept, e
 	if k.Entries == 0 {
 		return Kept{}, model.Errorf(model.CodeComponentEmpty,
 			"The recipe ran, and installed nothing. Let it put the component's files below its output folder.")
-	}
-	if k.Skipped > 0 {
-		s.Log.InfoContext(ctx, "device nodes and pipes were left out of a component", "digest", k.Digest, "count", k.Skipped)
 	}
 	return k, s.place(ctx, f, k.Tarball)
 }

@@ -241,7 +241,7 @@ func sample(t *testing.T) []byte {
 
 func pack(t *testing.T, s *site, raw []byte) model.Tarball {
 	t.Helper()
-	tb, err := s.Pack(t.Context(), bytes.NewReader(raw), commitTime)
+	tb, _, err := s.Pack(t.Context(), bytes.NewReader(raw), commitTime)
 	require.NoError(t, err)
 	return tb
 }
