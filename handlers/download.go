@@ -15,7 +15,7 @@ import (
 
 // download sends a component's tarball, or says where the store does.
 func (s *Server) download(c *gin.Context, component model.Component, format model.Format) {
-	d, err := s.cfg.Tarballs.Open(c.Request.Context(), component.Tarball, format)
+	d, err := s.cfg.Tarballs.Open(c.Request.Context(), component.Tarball, format, fileName(component, format))
 	if err != nil {
 		s.refuse(c, err)
 		return

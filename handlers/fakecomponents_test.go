@@ -105,7 +105,7 @@ func (f *fakeTarballs) TreesHere() error {
 	return nil
 }
 
-func (f *fakeTarballs) Open(_ context.Context, t model.Tarball, format model.Format) (model.Download, error) {
+func (f *fakeTarballs) Open(_ context.Context, t model.Tarball, format model.Format, _ string) (model.Download, error) {
 	if f.open != nil {
 		return f.open(t, format)
 	}

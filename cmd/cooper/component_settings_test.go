@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -42,12 +43,16 @@ func TestTarballsInABucket(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, http.StatusTemporaryRedirect, resp.StatusCode)
 		require.True(t, strings.HasPrefix(resp.Header.Get("Location"), bucket.URL), resp.Header.Get("Location"))
+		require.Contains(t, resp.Header.Get("Location"), "greet-v1.0-linux-"+runtime.GOARCH+"."+format, "what it is saved as")
 	}
 	whole := b.mustComponent("component", "greet", "tag", "v1.0", "format", "tar.gz") // the client follows
 	require.Equal(t, digest, digestOf(whole.raw))
 	half(t, b, digest, whole.raw)
 	path := b.component("component", "greet", "tag", "v1.0", "format", "path")
 	require.Equal(t, "PATH_NOT_AVAILABLE", path.str("code"), "%s", path.raw)
+	path = b.component("component", "pathless", "tag", "v1.0", "format", "path", "url", b.gitURL("greet"))
+	require.Equal(t, "PATH_NOT_AVAILABLE", path.str("code"), "%s", path.raw)
+	require.Empty(t, b.get("/api/v1/builds?component=pathless").body["builds"], "nothing is built for that")
 	skopeoCopies(t, want.str("imageName"), digest)
 	r := b.mustBuild("FROM scratch\nCOPY --from=greet /share /share\n", "component", "named", "components", "greet@v1.0")
 	require.Equal(t, "hello\n", b.fileIn(r.str("imageName"), "share/greet"))

@@ -35,7 +35,7 @@ func TestAdoptedTarballsStayChecked(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, ok)
 	}
-	d, err := s.tarballs.Open(t.Context(), tarball, tarball.Format)
+	d, err := s.tarballs.Open(t.Context(), tarball, tarball.Format, "")
 	require.NoError(t, err)
 	require.NoError(t, d.File.Close())
 	require.Zero(t, checks())

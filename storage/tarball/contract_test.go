@@ -56,7 +56,7 @@ func TestRanges(t *testing.T) {
 		tb := pack(t, s, sample(t))
 		whole := s.fetch(t, tb, tb.Format)
 		for _, r := range [][2]int64{{0, 1}, {0, tb.Size}, {1000, 70_000}, {tb.Size - 1, tb.Size}} {
-			d, err := s.Open(t.Context(), tb, tb.Format)
+			d, err := s.Open(t.Context(), tb, tb.Format, "")
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(whole[r[0]:r[1]], get(t, d, r[0], r[1])), "%v", r)
 		}
@@ -90,7 +90,7 @@ func TestUnknownTarballs(t *testing.T) {
 			has, _ := s.Has(t.Context(), tb)
 			require.False(t, has)
 			for _, f := range []model.Format{model.FormatTarGz, model.FormatZip, model.FormatTar} {
-				_, err := s.Open(t.Context(), tb, f)
+				_, err := s.Open(t.Context(), tb, f, "")
 				require.Equal(t, model.CodeNotFound, model.CodeOf(err), "%q %s: %v", digest, f, err)
 			}
 			_, err := s.Tree(t.Context(), tb)
@@ -125,13 +125,13 @@ func TestCorruption(t *testing.T) {
 					if name == "delete" {
 						want = model.CodeNotFound
 					}
-					_, err := s.Open(t.Context(), tb, tb.Format)
+					_, err := s.Open(t.Context(), tb, tb.Format, "")
 					require.Equal(t, want, model.CodeOf(err))
 					has, err := s.Has(t.Context(), tb)
 					require.NoError(t, err)
 					require.False(t, has)
 					for _, format := range []model.Format{tb.Format, model.FormatZip} {
-						_, err = s.Open(t.Context(), tb, format)
+						_, err = s.Open(t.Context(), tb, format, "")
 						require.Equal(t, model.CodeNotFound, model.CodeOf(err), "it is in quarantine")
 					}
 					if name != "delete" {
@@ -215,7 +215,7 @@ func TestCollect(t *testing.T) {
 	onEachKind(t, tarball.Settings{Grace: time.Nanosecond, DerivedAge: time.Nanosecond}, func(t *testing.T, s *site) {
 		old, named := pack(t, s, tarOf(t, file("old", "o"))), pack(t, s, tarOf(t, file("named", "n")))
 		s.fetch(t, named, model.FormatZip)
-		d, err := s.Open(t.Context(), named, model.FormatTar)
+		d, err := s.Open(t.Context(), named, model.FormatTar, "")
 		require.NoError(t, err)
 		asked := errors.New("the database does not answer")
 		err = s.Collect(t.Context(), func(context.Context, string) (bool, error) { return false, asked })
@@ -229,7 +229,7 @@ func TestCollect(t *testing.T) {
 		if d.File != nil {
 			require.Equal(t, d.Digest, digestOf(get(t, d, 0, d.Size)), "who reads goes on reading")
 		}
-		_, err = s.Open(t.Context(), old, old.Format)
+		_, err = s.Open(t.Context(), old, old.Format, "")
 		require.Equal(t, model.CodeNotFound, model.CodeOf(err))
 		s.fetch(t, named, model.FormatZip)
 		s.fetch(t, named, named.Format)

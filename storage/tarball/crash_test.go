@@ -56,7 +56,7 @@ func packForever(dir string) {
 		}
 		_ = out.Encode(tb)
 		var d model.Download
-		if d, err = s.Open(context.Background(), tb, model.FormatZip); err == nil {
+		if d, err = s.Open(context.Background(), tb, model.FormatZip, ""); err == nil {
 			_ = d.File.Close()
 			_, err = s.Tree(context.Background(), tb)
 		}
@@ -184,7 +184,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 		tb, _, err := s.Pack(t.Context(), bigTar(512), commitTime)
 		require.NoError(t, err)
 		for _, f := range []model.Format{model.FormatTarZst, model.FormatZip} {
-			d, err := s.Open(t.Context(), tb, f)
+			d, err := s.Open(t.Context(), tb, f, "")
 			require.NoError(t, err)
 			require.NoError(t, d.File.Close())
 		}
@@ -206,7 +206,7 @@ func TestMemoryStaysFlatWithManyAtOnce(t *testing.T) {
 		var made sync.WaitGroup
 		for _, tb := range all {
 			made.Go(func() {
-				d, err := s.Open(t.Context(), tb, model.FormatTarZst)
+				d, err := s.Open(t.Context(), tb, model.FormatTarZst, "")
 				if err == nil {
 					err = d.File.Close()
 				}
@@ -274,7 +274,7 @@ func TestFullDiskOnTheWay(t *testing.T) {
 	s := onDisk(t, dir, tarball.Settings{})
 	tb := pack(t, s, tarOf(t, file("a", strings.Repeat("zero", 4<<20)), link(tar.TypeLink, "b", "a")))
 	for _, f := range []model.Format{model.FormatTar, model.FormatZip} {
-		_, err := s.Open(t.Context(), tb, f)
+		_, err := s.Open(t.Context(), tb, f, "")
 		require.Equal(t, model.CodeStorageFull, model.CodeOf(err), "%s: %v", f, err)
 	}
 	_, err := s.Tree(t.Context(), tb)

@@ -21,7 +21,7 @@ var errFound = errors.New("found")
 type form struct{ key, digest string }
 
 // openDerived opens a format that is not the kept one. One that is damaged, or collected just now, is derived again.
-func (s *Store) openDerived(ctx context.Context, t model.Tarball, f model.Format) (d model.Download, err error) {
+func (s *Store) openDerived(ctx context.Context, t model.Tarball, f model.Format, fileName string) (d model.Download, err error) {
 	hex, err := hexOf(t.Digest)
 	if err != nil {
 		return model.Download{}, err
@@ -33,7 +33,7 @@ func (s *Store) openDerived(ctx context.Context, t model.Tarball, f model.Format
 		if err != nil {
 			return model.Download{}, err
 		}
-		d, err = s.download(ctx, made.key, made.digest, t, f)
+		d, err = s.download(ctx, made.key, made.digest, fileName)
 		if code := model.CodeOf(err); code != model.CodeArtifactCorrupt && code != model.CodeNotFound {
 			return d, err
 		}

@@ -76,7 +76,7 @@ func TestManyDeriveOnce(t *testing.T) {
 		for range 20 {
 			for _, f := range []model.Format{model.FormatZip, model.FormatTar} {
 				wg.Go(func() {
-					d, err := s.Open(t.Context(), tb, f)
+					d, err := s.Open(t.Context(), tb, f, "")
 					if err != nil {
 						t.Errorf("%s: %v", f, err)
 						return
@@ -110,7 +110,7 @@ func TestARecordThatDoesNotFitTheBytes(t *testing.T) {
 	s := onDisk(t, t.TempDir(), tarball.Settings{})
 	tb := pack(t, s, sample(t))
 	tb.DiffID = "sha256:" + strings.Repeat("0", 64)
-	_, err := s.Open(t.Context(), tb, model.FormatTar)
+	_, err := s.Open(t.Context(), tb, model.FormatTar, "")
 	require.ErrorContains(t, err, "as recorded")
 	require.Empty(t, s.under("derived/"))
 	require.Empty(t, files(t, s.temps))
@@ -118,7 +118,7 @@ func TestARecordThatDoesNotFitTheBytes(t *testing.T) {
 
 func TestFormats(t *testing.T) {
 	s := onDisk(t, t.TempDir(), tarball.Settings{})
-	_, err := s.Open(t.Context(), pack(t, s, sample(t)), "rar")
+	_, err := s.Open(t.Context(), pack(t, s, sample(t)), "rar", "")
 	require.Error(t, err)
 	_, err = tarball.OpenDisk(tarball.DiskConfig{Dir: t.TempDir(), TreesDir: t.TempDir(), Settings: tarball.Settings{Compression: model.FormatZip}})
 	require.Error(t, err)

@@ -87,7 +87,7 @@ type asking struct {
 func askings() []asking {
 	open := func(f model.Format) func(context.Context, *site, model.Tarball) error {
 		return func(ctx context.Context, s *site, tb model.Tarball) error {
-			d, err := s.Open(ctx, tb, f)
+			d, err := s.Open(ctx, tb, f, "")
 			if d.File != nil {
 				_ = d.File.Close()
 			}
@@ -165,7 +165,7 @@ func TestTheWorkEndsWithoutAnybody(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan error, 1)
 	go func() {
-		_, err := s.Open(ctx, tb, model.FormatZip)
+		_, err := s.Open(ctx, tb, model.FormatZip, "")
 		left <- err
 	}()
 	g.waitFor(t)
@@ -184,7 +184,7 @@ func TestClosingEndsTheWork(t *testing.T) {
 	defer open()
 	asked, closed := make(chan error, 1), make(chan error, 1)
 	go func() {
-		_, err := s.Open(t.Context(), tb, model.FormatZip)
+		_, err := s.Open(t.Context(), tb, model.FormatZip, "")
 		asked <- err
 	}()
 	g.waitFor(t)

@@ -177,7 +177,7 @@ func get(t *testing.T, d model.Download, from, to int64) []byte {
 // fetch opens a tarball in a format, and checks what came against its digest and size.
 func (s *site) fetch(t *testing.T, tb model.Tarball, f model.Format) []byte {
 	t.Helper()
-	d, err := s.Open(t.Context(), tb, f)
+	d, err := s.Open(t.Context(), tb, f, "")
 	require.NoError(t, err)
 	b := get(t, d, 0, d.Size)
 	require.Equal(t, d.Size, int64(len(b)))
