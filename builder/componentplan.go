@@ -106,19 +106,29 @@ func (p *planner) check(ctx context.Context, n *planned) error {
 
 // dependencies plans components that something needs, for one platform. field is what errors about the list name.
 func (p *planner) dependencies(ctx context.Context, field string, refs []model.ComponentRef, env model.Environment, platform string) ([]*planned, error) {
-	var out []*planned
+	seen := map[string]bool{}
 	for _, ref := range refs {
 		if err := contextName(field, ref.Name); err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(out, func(n *planned) bool { return n.id.name == ref.Name }) {
+		if seen[ref.Name] {
 			return nil, model.FieldErrorf(model.CodeDependencyInvalid, field, "The component %s is named twice, and can be there only once.", ref.Name)
 		}
-		n, err := p.dependency(ctx, field, ref, env, platform)
-		if err != nil {
-			return nil, err
+		seen[ref.Name] = true
+	}
+	out := make([]*planned, len(refs))
+	// Those of which the place is given come first: their recipes may say where the others come from.
+	for _, placed := range []bool{true, false} {
+		for i, ref := range refs {
+			if placed != (ref.URL != "") {
+				continue
+			}
+			n, err := p.dependency(ctx, field, ref, env, platform)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = n
 		}
-		out = append(out, n)
 	}
 	return out, nil
 }
