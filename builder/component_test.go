@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -311,6 +312,62 @@ func TestOnePlatformOfABuildOfSeveralThatFails(t *testing.T) {
 	other, err := p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Architecture = "amd64" }))
 	require.NoError(t, err)
 	require.Equal(t, posted.Build.ID, other.Build.ID)
+}
+
+// A build that was joined while it was planned may be stopped before anything is recorded.
+func TestADependencyThatIsStoppedMeanwhileIsBuiltAnew(t *testing.T) {
+	p := newComponentParts()
+	p.hosts.tag(zlibURL, "v1", "z1")
+	zlib, err := p.Component(t.Context(), ask(nil))
+	require.NoError(t, err)
+	pl := p.newPlanner(model.Requester{}, false)
+	needs, err := pl.dependencies(t.Context(), "", []model.ComponentRef{{Name: "zlib", Tag: "v1", URL: zlibURL}}, p.environment(""), arm)
+	require.NoError(t, err)
+	require.Equal(t, zlib.Build.ID, needs[0].build.ID)
+	_, _, err = p.Cancel(t.Context(), zlib.Build.ID)
+	require.NoError(t, err)
+	deps, waits, err := pl.submitNeeds(t.Context(), needs)
+	require.NoError(t, err)
+	require.NotEqual(t, zlib.Build.ID, deps[0].BuildID)
+	require.Equal(t, []string{deps[0].BuildID}, waits[arm])
+}
+
+// Bytes that were lost are made again, also while another platform of the build that made them is still being built.
+func TestLostBytesOfAPlatformAreMadeAgain(t *testing.T) {
+	p := newComponentParts()
+	p.hosts.tag(zlibURL, "v1", "z1")
+	both := model.ComponentRequest{Component: "zlib", Tag: "v1", URL: zlibURL, Architectures: []string{"amd64", "arm64"}}
+	posted, err := p.SubmitComponent(t.Context(), both)
+	require.NoError(t, err)
+	p.succeedNow(t, posted.Build.ID, arm)
+	job, _ := posted.Build.JobFor(arm)
+	p.tarballs.gone["sha256:of-"+job.ID] = true
+	again, err := p.Component(t.Context(), ask(nil))
+	require.NoError(t, err)
+	require.NotNil(t, again.Build)
+	require.NotEqual(t, posted.Build.ID, again.Build.ID)
+}
+
+// Layers of components that all need all of the layer below are planned in a moment: what each is made of is worked out
+// once.
+func TestManyWaysToADependency(t *testing.T) {
+	p := newComponentParts()
+	const wide, deep = 8, 20
+	var below []model.ComponentRef
+	for level := range deep {
+		var layer []model.ComponentRef
+		for i := range wide {
+			name := fmt.Sprintf("c%d-%d", level, i)
+			url := "https://host/" + name + ".git"
+			p.hosts.tag(url, "v1", name, below...)
+			layer = append(layer, model.ComponentRef{Name: name, Tag: "v1", URL: url})
+		}
+		below = layer
+	}
+	p.hosts.tag(zlibURL, "v1", "z1", below...)
+	_, err := p.Component(t.Context(), ask(nil))
+	require.NoError(t, err)
+	require.Len(t, p.store.all(), wide*deep+1)
 }
 
 func TestCyclesAreSpelledOut(t *testing.T) {

@@ -129,7 +129,7 @@ func (s *Service) resolveOnce(ctx context.Context, field string, src model.Sourc
 		return src, nil
 	}
 	if err := s.refusals.recall(key); err != nil && !p.retry && !p.fresh {
-		return src, asRemembered(err)
+		return src, atRef(field, asRemembered(err))
 	}
 	within := resolveGitWithin
 	if shortCommit.MatchString(src.Ref) {
@@ -138,16 +138,25 @@ func (s *Service) resolveOnce(ctx context.Context, field string, src model.Sourc
 	asking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	got, err := s.Git.Resolve(asking, field, src)
-	if code := model.CodeOf(err); field == "url" && (code == model.CodeRefNotFound || code == model.CodeRefInvalid || code == model.CodeRefAmbiguous) {
-		e := *model.AsError(err) // a request says the ref in a field of its own
-		e.Field, err = "tag", &e
-	}
 	s.refusals.note(key, err, refMemory)
 	if err != nil {
-		return src, gitPatience(err)
+		return src, atRef(field, gitPatience(err))
 	}
 	p.resolve[key] = got
 	return got, nil
+}
+
+// atRef has an error about a ref name the field of whoever asks, which is the tag where the others would name the URL.
+func atRef(field string, err error) error {
+	switch model.CodeOf(err) {
+	case model.CodeRefNotFound, model.CodeRefInvalid, model.CodeRefAmbiguous:
+		e := *model.AsError(err)
+		if e.Field = field; field == "url" {
+			e.Field = "tag"
+		}
+		return &e
+	}
+	return err
 }
 
 // shortCommit is what may be the beginning of a commit's ID.

@@ -143,10 +143,19 @@ func (s *Service) building(ctx context.Context, id identity, src model.Source) (
 	if made.URL != src.URL || made.Subdir != src.Subdir || made.Commit != src.Commit {
 		return nil, nil //nolint:nilnil // another one
 	}
-	if j, _ := b.JobFor(id.platform); j.Status.Terminal() && j.Status != model.StatusSucceeded {
-		return nil, nil //nolint:nilnil // this platform is not coming any more
+	j, _ := b.JobFor(id.platform)
+	if !j.Status.Terminal() {
+		return &b, nil
 	}
-	return &b, nil
+	// This platform has ended. What it made may have come just now, or have been lost since.
+	c, err := s.Values.ComponentOfBuild(ctx, b.ID, id.platform)
+	switch {
+	case err == nil && s.sound(ctx, c):
+		return &b, nil
+	case err == nil || model.CodeOf(err) == model.CodeNotFound:
+		return nil, nil //nolint:nilnil // it is not coming any more
+	}
+	return nil, err
 }
 
 // rememberedFailure returns the last build of what is planned for one platform, when that failed for a reason that lies in

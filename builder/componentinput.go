@@ -49,8 +49,11 @@ func withNeeds(input string, needs []*planned) string {
 // inputOfJob is the input of a job that was recorded.
 func (s *Service) inputOfJob(ctx context.Context, buildID, platform string) (string, error) {
 	b, err := s.Store.Build(ctx, buildID)
+	if err != nil {
+		return "", err
+	}
 	j, _ := b.JobFor(platform)
-	return j.Input, err
+	return j.Input, nil
 }
 
 // cacheScope is what shares cache mounts: the branches and tags of a source, as they are built without further args. What

@@ -24,17 +24,19 @@ type ComponentStore interface {
 	ComponentSource(ctx context.Context, name string) (model.Source, error)
 	// LastOfInput returns the build, whole, of the newest terminal job of the input, or NOT_FOUND.
 	LastOfInput(ctx context.Context, input string) (model.Build, error)
-	// Join adds an asker to a build in flight; nothing when it has ended.
-	Join(ctx context.Context, buildID string) error
+	// Join adds an asker to a build in flight. It reports whether the platform is there or can be waited for: not when
+	// the build is being stopped, or has ended without it.
+	Join(ctx context.Context, buildID, platform string) (bool, error)
 	// TarballUsed reports whether any value has the digest.
 	TarballUsed(ctx context.Context, digest string) (bool, error)
 	// EndedWaits returns waits for what is terminal, oldest first.
 	EndedWaits(ctx context.Context, limit int) ([]model.Wait, error)
 	// LeftWaits returns jobs that have ended and whose waits were not dropped.
 	LeftWaits(ctx context.Context, limit int) (jobIDs []string, err error)
-	// EndWait notes that the job waits for the build no more, and returns how many builds it still waits for. A job that
-	// waits for none is due; its order is unpublished.
-	EndWait(ctx context.Context, jobID, buildID string) (left int, err error)
+	// EndWait notes that the job waits for the build no more, and takes the asker that it was off the build. It returns how
+	// many builds the job still waits for, and whether nobody wants that one any more, which is still in flight. A job that
+	// waits for none is due; its order is unpublished. A wait that was ended before changes nothing.
+	EndWait(ctx context.Context, jobID, buildID string) (left int, abandoned bool, err error)
 	// DropWaits forgets all that the job waits for and returns it.
 	DropWaits(ctx context.Context, jobID string) (buildIDs []string, err error)
 }

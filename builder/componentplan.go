@@ -33,7 +33,7 @@ type planner struct {
 type planned struct {
 	id    identity
 	have  *model.Component    // it is there
-	input string              // of have and of what is under way: the input of the job that makes or made it
+	input string              // of the job that makes, made or is to make it, where that is known
 	spec  model.ComponentSpec // it is to be built, or under way
 	text  string              // of the Dockerfile
 	needs []*planned
@@ -191,6 +191,7 @@ func (p *planner) haveOrPlan(ctx context.Context, found *model.Component, w wish
 	if n, err = p.component(ctx, w); err != nil {
 		return nil, err
 	}
+	n.input = n.inputOf(w.platform) // once, however many need it
 	return n, p.failedBefore(ctx, n)
 }
 

@@ -131,25 +131,38 @@ func (p *planner) submitNeeds(ctx context.Context, needs []*planned) ([]model.De
 		switch {
 		case need.have != nil:
 			d.URL, d.BuildID, d.Digest = need.have.Source.URL, need.have.BuildID, need.have.Tarball.Digest
-		case need.build != nil: // somebody else wants it, too
-			if err := p.s.Values.Join(ctx, need.build.ID); err != nil {
-				p.giveBack(ctx, waits)
-				return nil, nil, err
-			}
-			d.URL, d.BuildID = need.spec.Source.URL, need.build.ID
-			waits[d.Platform] = append(waits[d.Platform], d.BuildID)
 		default:
-			sub, err := p.submit(ctx, need, nil)
+			id, err := p.want(ctx, need)
 			if err != nil {
 				p.giveBack(ctx, waits)
 				return nil, nil, err
 			}
-			d.URL, d.BuildID = need.spec.Source.URL, sub.Build.ID
+			d.URL, d.BuildID = need.spec.Source.URL, id
 			waits[d.Platform] = append(waits[d.Platform], d.BuildID)
 		}
 		out = append(out, d)
 	}
 	return out, waits, nil
+}
+
+// want becomes an asker of the build of what is needed, recording it when there is none, and returns its ID.
+func (p *planner) want(ctx context.Context, need *planned) (buildID string, err error) {
+	if need.build != nil { // somebody else wants it, too
+		joined, err := p.s.Values.Join(ctx, need.build.ID, need.id.platform)
+		if err != nil || joined {
+			return need.build.ID, err
+		}
+		// It was canceled since.
+		again, err := p.component(ctx, wish{
+			identity: need.id, source: need.spec.Source, env: p.s.environment(need.id.environment), platforms: []string{need.id.platform},
+		})
+		if err != nil {
+			return "", err
+		}
+		*need = *again
+	}
+	sub, err := p.submit(ctx, need, nil)
+	return sub.Build.ID, err
 }
 
 // giveBack takes back what was asked of builds of dependencies.

@@ -116,15 +116,18 @@ func (v *memoryValues) LastOfInput(_ context.Context, input string) (model.Build
 	return last, nil
 }
 
-func (v *memoryValues) Join(_ context.Context, buildID string) error {
+func (v *memoryValues) Join(_ context.Context, buildID, platform string) (bool, error) {
 	v.store.mu.Lock()
 	defer v.store.mu.Unlock()
 	b := v.store.builds[buildID]
-	if !b.Status.Terminal() {
+	wanted := !b.Status.Terminal() && b.Askers > 0
+	j, _ := b.JobFor(platform)
+	joined := j.Status == model.StatusSucceeded || wanted && !j.Status.Terminal()
+	if wanted && joined {
 		b.Askers++
 		v.store.builds[buildID] = b
 	}
-	return nil
+	return joined, nil
 }
 
 // pending are the waits of jobs that are not over.
@@ -156,17 +159,25 @@ func (v *memoryValues) EndedWaits(context.Context, int) ([]model.Wait, error) {
 	return slices.DeleteFunc(v.pending(), func(w model.Wait) bool { return !w.Status.Terminal() }), nil
 }
 
-func (v *memoryValues) EndWait(_ context.Context, jobID, buildID string) (int, error) {
+func (v *memoryValues) EndWait(_ context.Context, jobID, buildID string) (left int, abandoned bool, err error) {
+	w := model.Wait{JobID: jobID, BuildID: buildID}
 	v.mu.Lock()
-	v.waits = append(v.waits, model.Wait{JobID: jobID, BuildID: buildID})
+	again := slices.Contains(v.waits, w)
+	v.waits = append(v.waits, w)
 	v.mu.Unlock()
-	left := 0
+	v.store.mu.Lock()
+	if b := v.store.builds[buildID]; !again && !b.Status.Terminal() && b.Askers > 0 {
+		b.Askers--
+		v.store.builds[buildID] = b
+		abandoned = b.Askers == 0
+	}
+	v.store.mu.Unlock()
 	for _, w := range v.pending() {
 		if w.JobID == jobID {
 			left++
 		}
 	}
-	return left, nil
+	return left, abandoned, nil
 }
 
 func (v *memoryValues) DropWaits(_ context.Context, jobID string) ([]string, error) {
@@ -199,6 +210,9 @@ func (m *memoryTarballs) Has(_ context.Context, t model.Tarball) (bool, error) {
 }
 
 func (m *memoryTarballs) Check(_ context.Context, t model.Tarball) error {
+	if m.gone[t.Digest] {
+		return model.Errorf(model.CodeNotFound, "Gone.")
+	}
 	if m.corrupt[t.Digest] {
 		return model.Errorf(model.CodeArtifactCorrupt, "Damaged.")
 	}

@@ -63,11 +63,15 @@ func (s *Service) sweepLeftWaits(ctx context.Context) error {
 }
 
 func (s *Service) endWait(ctx context.Context, w model.Wait) error {
-	left, err := s.Values.EndWait(ctx, w.JobID, w.BuildID)
+	left, abandoned, err := s.Values.EndWait(ctx, w.JobID, w.BuildID)
 	if err != nil {
 		return err
 	}
-	s.leave(ctx, w.BuildID) // which may have other platforms that nobody else wants
+	if abandoned { // but for the platform that is there, nobody wanted it
+		if err := s.stop(ctx, w.BuildID); err != nil {
+			s.Log.Warn("cannot stop a build that nobody wants; it runs to its end", "build", w.BuildID, "error", err)
+		}
+	}
 	if left > 0 {
 		return nil
 	}

@@ -20,6 +20,10 @@ func cargoWork(p project) work {
 // A project that names its target, in .cargo/config.toml or in CARGO_ARGS, gets a folder of that name in between.
 const cargoScript = `mkdir -p ` + installed + `/bin ` + installed + `/lib
 made=$(find /build -maxdepth 2 -type d -name release)
+[ -n "$made" ] || {
+  echo "Cargo built no release: CARGO_ARGS of this recipe cannot name another profile." >&2
+  exit 1
+}
 find $made -maxdepth 1 -type f -perm -u+x ! -name '*.so' -exec cp {} ` + installed + `/bin/ \;
 cargo metadata --no-deps --format-version 1 >/tmp/metadata
 if grep -q -e '"cdylib"' -e '"staticlib"' /tmp/metadata; then

@@ -115,12 +115,11 @@ func (b bare) fetch(ctx context.Context, e endpoint, f fetching) error {
 		f.limit = b.git.config.MaxBytes
 	}
 
-	select {
-	case b.git.slots <- struct{}{}:
-		defer func() { <-b.git.slots }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	end, err := b.git.turns.take(ctx, e.url.Host)
+	if err != nil {
+		return err
 	}
+	defer end()
 	before, err := folderSize(b.dir)
 	if err != nil {
 		return err

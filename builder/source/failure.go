@@ -2,7 +2,9 @@ package source
 
 import (
 	"errors"
+	"os/exec"
 	"strings"
+	"syscall"
 
 	"cooper/internal/model"
 )
@@ -47,11 +49,22 @@ func fetchError(e endpoint, err error) error {
 // badAnswer makes an error of git fetch, in a repository that is new and nobody's fault, one of what the server sent.
 func badAnswer(err error) error {
 	failed, ok := asGitError(err)
-	if !ok || failed.command != "fetch" || isCoded(err) || errors.Is(err, errMissing) {
+	if !ok || failed.command != "fetch" || isCoded(err) || errors.Is(err, errMissing) || failed.local() {
 		return err
 	}
 	return model.Errorf(model.CodeGitUnreachable,
 		"What the repository's server sent is not what git understands. Try again later, or tell the administrator of that server.").Wrap(err)
+}
+
+// local reports whether it was this machine that kept git from its work.
+func (e *gitError) local() bool {
+	var exit *exec.ExitError
+	if errors.As(e.cause, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			return true
+		}
+	}
+	return e.says("ut of memory", "ermission denied", "nable to create", "oo many open files", "ead-only file system", "died of signal", "annot fork", "nput/output error")
 }
 
 func (e endpoint) authRequired(field string) *model.Error {

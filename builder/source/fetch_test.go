@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -362,7 +363,7 @@ func TestFetchesAtOnce(t *testing.T) {
 			backend.ServeHTTP(w, r)
 		})
 	})
-	g := newGit(t, func(c *source.GitConfig) { c.MaxFetches = 2 }, s)
+	g := newGit(t, func(c *source.GitConfig) { c.MaxFetches = 4 }, s) // two from one host
 	var wg sync.WaitGroup
 	errs := make([]error, len(sources))
 	for i, src := range sources {
@@ -372,25 +373,6 @@ func TestFetchesAtOnce(t *testing.T) {
 	wg.Wait()
 	require.NoError(t, errors.Join(errs...))
 	require.Equal(t, int32(2), most.Load())
-
-	// Who waits for a turn waits no longer than he would for the server.
-	ctx, cancel := context.WithCancel(t.Context())
-	hold := newGit(t, func(c *source.GitConfig) { c.MaxFetches = 1 }, s)
-	first := make(chan error, 1)
-	begun := make(chan struct{}, 9)
-	s.around(func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			begun <- struct{}{}
-			<-r.Context().Done()
-		})
-	})
-	go func() { first <- hold.Fetch(ctx, sources[0], t.TempDir()) }()
-	<-begun
-	short, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer stop()
-	require.ErrorIs(t, hold.Fetch(short, sources[1], t.TempDir()), context.DeadlineExceeded)
-	cancel()
-	require.Error(t, <-first)
 }
 
 // TestFetchFromAServerThatSendsRubbish: what a server sends is its fault, not this one's.
@@ -415,5 +397,25 @@ func TestFetchFromAServerThatSendsRubbish(t *testing.T) {
 			err := newGit(t, nil, s).Fetch(t.Context(), model.Source{URL: s.URL + "/r.git", Commit: commit}, t.TempDir())
 			require.Equal(t, model.CodeGitUnreachable, model.CodeOf(err), "%v", err)
 		})
+	}
+}
+
+// TestFetchThatFailsHere: what this machine lacks is told to its administrator, not to the server's.
+func TestFetchThatFailsHere(t *testing.T) {
+	git, err := exec.LookPath("git")
+	require.NoError(t, err)
+	s := newGitServer(t, false)
+	src := model.Source{URL: s.URL + "/r.git", Commit: s.repo(t, "r").commit("a", "1")}
+	path := os.Getenv("PATH")
+	for _, end := range []string{
+		"echo 'fatal: Out of memory, malloc failed (tried to allocate 1048576 bytes)' >&2; exit 128", "kill -9 $$",
+		"echo 'error: unable to create temporary file: Permission denied' >&2; exit 128",
+	} {
+		dir := t.TempDir()
+		script := "#!/bin/sh\ncase \" $* \" in *' fetch '*) " + end + ";; esac\nexec " + git + " \"$@\"\n"
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "git"), []byte(script), 0o755))
+		t.Setenv("PATH", dir+":"+path)
+		err := newGit(t, nil, s).Fetch(t.Context(), src, t.TempDir())
+		require.Equal(t, model.CodeInternal, model.CodeOf(err), "%s: %v", end, err)
 	}
 }

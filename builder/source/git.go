@@ -24,7 +24,8 @@ type GitConfig struct {
 	AnswerTimeout time.Duration
 	MaxBytes      int64 // of a tree, and of what is downloaded for it; 4 GiB by default
 	MaxFiles      int   // of a tree, folders and links among them; 500,000 by default
-	// MaxFetches is how many fetches run at once, in each of which git may take FetchMemory; 4 by default.
+	// MaxFetches is how many fetches run at once, half of them at most from one host. In each, git may take FetchMemory. 4 by
+	// default.
 	MaxFetches int
 	// Env is the environment of which git gets PATH and where the trusted certificates are (SSL_CERT_FILE,
 	// SSL_CERT_DIR, GIT_SSL_CAINFO, GIT_SSL_CAPATH), and nothing else.
@@ -66,7 +67,7 @@ type Git struct {
 	env    []string
 	trust  trust
 	locks  keyedLock
-	slots  chan struct{} // holds one value for each fetch under way
+	turns  *turns // of fetches
 
 	ssh        string // the program; empty when it is not installed
 	submodules []placeRule
@@ -92,7 +93,7 @@ func NewGit(c GitConfig) (*Git, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Git{config: c, binary: binary, home: home, trust: t, slots: make(chan struct{}, c.MaxFetches)}
+	g := &Git{config: c, binary: binary, home: home, trust: t, turns: newTurns(c.MaxFetches)}
 	if g.ssh, err = exec.LookPath("ssh"); err != nil {
 		c.Log.Info("ssh is not installed: git repositories are fetched over HTTPS only")
 	}

@@ -48,7 +48,7 @@ func newDurable(root string, log *slog.Logger) (*durable, error) {
 // durable is distribution's filesystem driver, made to survive a crash. That one syncs the bytes of a file and, for small
 // files, the folder that it is put in; what is missing is done here: the folder that a blob is moved to, and the folders
 // above, which may be just as new. What is below _uploads is thrown away after a crash and is not synced needlessly. And
-// it hands out no blob whose bytes do not match its digest.
+// it hands out no blob whose bytes did not match its digest when they were last looked at, which is after each change.
 type durable struct {
 	storagedriver.StorageDriver
 	root   string

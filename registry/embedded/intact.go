@@ -118,8 +118,11 @@ func (d *durable) checkedAt(sub, state string) (checked, bool) {
 func (d *durable) noteChecked(sub string, known checked) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.known) >= maxChecked {
-		clear(d.known)
+	if _, ok := d.known[sub]; !ok && len(d.known) >= maxChecked {
+		for any := range d.known {
+			delete(d.known, any)
+			break
+		}
 	}
 	d.known[sub] = known
 }

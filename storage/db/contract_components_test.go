@@ -352,24 +352,37 @@ func testOfInputOfOnePlatform(t *testing.T, d *DB) {
 }
 
 func testJoin(t *testing.T, d *DB) {
-	requireCode(t, model.CodeNotFound, d.Join(t.Context(), newID(t)))
-	b := create(t, d, newComponent(t, "zlib", "v1", amd64))
-	askers := func() int {
+	_, err := d.Join(t.Context(), newID(t), amd64)
+	requireCode(t, model.CodeNotFound, err)
+	b := create(t, d, newComponent(t, "zlib", "v1", amd64, arm64))
+	joins := func(platform string, joined bool, askers int) {
 		t.Helper()
-		got, err := d.Build(t.Context(), b.ID)
+		got, err := d.Join(t.Context(), b.ID, platform)
 		require.NoError(t, err)
-		return got.Askers
+		require.Equal(t, joined, got)
+		now, err := d.Build(t.Context(), b.ID)
+		require.NoError(t, err)
+		require.Equal(t, askers, now.Askers)
 	}
-	require.NoError(t, d.Join(t.Context(), b.ID))
-	require.Equal(t, 2, askers())
-	for range 2 {
+	joins(amd64, true, 2)
+	joins("linux/s390x", false, 2)
+	succeedComponent(t, d, b.Jobs[0], "sha256:b")
+	joins(amd64, true, 3)
+	joins(arm64, true, 4)
+	for range 4 {
 		_, err := d.Leave(t.Context(), b.ID)
 		require.NoError(t, err)
 	}
-	require.NoError(t, d.Join(t.Context(), b.ID))
-	require.Zero(t, askers(), "a build that is being stopped is not taken up again")
-	_, err := d.CancelQueued(t.Context(), b.ID, model.Failure{Code: model.CodeCanceled, Message: "no"}, day)
+	joins(arm64, false, 0) // a build that is being stopped is not taken up again
+	joins(amd64, true, 0)
+	_, err = d.CancelQueued(t.Context(), b.ID, model.Failure{Code: model.CodeCanceled, Message: "no"}, day)
 	require.NoError(t, err)
-	require.NoError(t, d.Join(t.Context(), b.ID))
-	require.Zero(t, askers())
+	joins(arm64, false, 0)
+	joins(amd64, true, 0)
+
+	b = create(t, d, newComponent(t, "zlib", "v2", amd64, arm64))
+	start(t, d, b.Jobs[0].ID, 1)
+	_, err = d.FinishJob(t.Context(), outcome(b.Jobs[0], model.StatusFailed), nil)
+	require.NoError(t, err)
+	joins(amd64, false, 1) // nobody waits for what has failed
 }

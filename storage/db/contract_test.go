@@ -55,6 +55,7 @@ func runStoreContract(t *testing.T, open func(testing.TB) *DB) {
 		"waits hold jobs back":                     testWaitsHoldBack,
 		"waiting makes no job late":                testWaitsAge,
 		"waits that ended":                         testEndedWaits,
+		"waits give back what they asked":          testWaitsGiveBack,
 		"waits for one platform of several":        testEndedPlatforms,
 		"waits are dropped":                        testDropWaits,
 		"waits for what is not there":              testWaitsRefused,

@@ -1,7 +1,9 @@
 package db
 
 import (
+	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,13 +63,13 @@ func testWaitsHoldBack(t *testing.T, d *DB) {
 		build string
 		left  int
 	}{{newID(t), 2}, {two.ID, 1}, {two.ID, 1}, {one.ID, 0}, {one.ID, 0}} {
-		left, err := d.EndWait(t.Context(), b.Jobs[0].ID, c.build)
+		left, _, err := d.EndWait(t.Context(), b.Jobs[0].ID, c.build)
 		require.NoError(t, err)
 		require.Equal(t, c.left, left)
 	}
 	require.Equal(t, []string{free[0], free[1], b.Jobs[0].ID, free[2], later.Jobs[0].ID}, due(t, d), "in its old place")
 	require.Nil(t, start(t, d, b.Jobs[0].ID, 1).Jobs[0].WaitsFor)
-	_, err = d.EndWait(t.Context(), newID(t), one.ID)
+	_, _, err = d.EndWait(t.Context(), newID(t), one.ID)
 	requireCode(t, model.CodeNotFound, err)
 }
 
@@ -91,7 +93,7 @@ func testWaitsAge(t *testing.T, d *DB) {
 		return n
 	}
 	require.Zero(t, since(24*time.Hour))
-	_, err := d.EndWait(t.Context(), b.Jobs[0].ID, dep.ID)
+	_, _, err := d.EndWait(t.Context(), b.Jobs[0].ID, dep.ID)
 	require.NoError(t, err)
 	require.Zero(t, since(time.Hour), "it is due only now")
 	require.Equal(t, 1, since(-time.Hour))
@@ -128,7 +130,7 @@ func testEndedWaits(t *testing.T, d *DB) {
 	}
 	require.Equal(t, want, ended(10))
 	require.Equal(t, want[:2], ended(2))
-	_, err = d.EndWait(t.Context(), job, deps[0].ID)
+	_, _, err = d.EndWait(t.Context(), job, deps[0].ID)
 	require.NoError(t, err)
 	require.Equal(t, want[1:], ended(10))
 }
@@ -227,7 +229,7 @@ func testWaitsRace(t *testing.T, d *DB) {
 		errs := make([]error, len(deps))
 		var wg sync.WaitGroup
 		for i, dep := range deps {
-			wg.Go(func() { left[i], errs[i] = d.EndWait(t.Context(), b.Jobs[0].ID, dep.ID) })
+			wg.Go(func() { left[i], _, errs[i] = d.EndWait(t.Context(), b.Jobs[0].ID, dep.ID) })
 		}
 		wg.Wait()
 		for _, err := range errs {
@@ -235,4 +237,42 @@ func testWaitsRace(t *testing.T, d *DB) {
 		}
 		require.ElementsMatch(t, []int{0, 1, 2, 3, 4, 5}, left)
 	}
+}
+
+// testWaitsGiveBack checks that a wait is one asker of the build that is waited for, which is taken off once, whoever ends
+// the wait how often.
+func testWaitsGiveBack(t *testing.T, d *DB) {
+	dep := create(t, d, newComponent(t, "zlib", "v1", amd64, arm64))
+	_, err := d.Join(t.Context(), dep.ID, amd64)
+	require.NoError(t, err)
+	one, two := waiting(t, d, dep), waiting(t, d, dep)
+	askers := func() int {
+		t.Helper()
+		b, err := d.Build(t.Context(), dep.ID)
+		require.NoError(t, err)
+		return b.Askers
+	}
+	for i, b := range []model.Build{one, two} {
+		var last atomic.Int32
+		var wg sync.WaitGroup
+		errs := make([]error, 8)
+		for j := range errs {
+			wg.Go(func() {
+				var abandoned bool
+				if _, abandoned, errs[j] = d.EndWait(t.Context(), b.Jobs[0].ID, dep.ID); abandoned {
+					last.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		require.NoError(t, errors.Join(errs...))
+		require.Equal(t, 1-i, askers())
+		require.Equal(t, int32(i), last.Load(), "one of them is told")
+	}
+	ended := create(t, d, newComponent(t, "zstd", "v1", amd64))
+	succeedComponent(t, d, ended.Jobs[0], "sha256:ended")
+	b := waiting(t, d, ended)
+	_, abandoned, err := d.EndWait(t.Context(), b.Jobs[0].ID, ended.ID)
+	require.NoError(t, err)
+	require.False(t, abandoned, "there is nothing to stop")
 }

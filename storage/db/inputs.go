@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"slices"
 
 	"gorm.io/gorm"
 
@@ -22,14 +23,18 @@ func (d *DB) LastOfInput(ctx context.Context, input string) (b model.Build, err 
 	return b, err
 }
 
-// Join adds an asker to a build in flight that somebody still asks for. One that has ended, or is being stopped, stays
-// as it is; NOT_FOUND when there is none.
-func (d *DB) Join(ctx context.Context, buildID string) error {
-	_, err := d.moveBuild(ctx, buildID, func(f *flight) error {
-		if !f.build.Status.Terminal() && f.build.Askers > 0 {
+// Join adds an asker to a build in flight that somebody still asks for; one that has ended, or is being stopped, stays as
+// it is. It reports whether the platform has succeeded, or still may for this asker. NOT_FOUND when there is no such build.
+func (d *DB) Join(ctx context.Context, buildID, platform string) (joined bool, err error) {
+	_, err = d.moveBuild(ctx, buildID, func(f *flight) error {
+		wanted := !f.build.Status.Terminal() && f.build.Askers > 0
+		joined = slices.ContainsFunc(f.jobs, func(j jobRow) bool {
+			return j.Platform == platform && (j.Status == model.StatusSucceeded || wanted && !j.Status.Terminal())
+		})
+		if wanted && joined {
 			f.build.Askers++
 		}
 		return nil
 	})
-	return err
+	return joined, err
 }

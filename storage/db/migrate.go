@@ -27,7 +27,7 @@ type migration struct {
 func migrations() []migration {
 	return []migration{
 		{id: "0001_builds_and_images", statements: buildsAndImages},
-		{id: "0002_components", statements: components},
+		{id: "0002_components_and_waits", statements: components},
 	}
 }
 

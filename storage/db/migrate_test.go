@@ -122,7 +122,7 @@ func requireComponentsOfOld(t *testing.T, d *DB) {
 	require.NoError(t, err)
 	require.Equal(t, waits, b.ID)
 	require.Equal(t, []string{made}, b.Jobs[0].WaitsFor)
-	left, err := d.EndWait(t.Context(), b.Jobs[0].ID, made)
+	left, _, err := d.EndWait(t.Context(), b.Jobs[0].ID, made)
 	require.NoError(t, err)
 	require.Zero(t, left)
 	start(t, d, b.Jobs[0].ID, 1)

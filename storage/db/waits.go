@@ -82,12 +82,14 @@ func (d *DB) LeftWaits(ctx context.Context, limit int) ([]string, error) {
 	return jobs, translate(err)
 }
 
-// EndWait notes that the job waits for the build no more, and returns how many builds it still waits for. A queued job
-// that waits for none is due from then on; its order is unpublished. A wait that was ended before is no error; NOT_FOUND
-// when there is no such job.
-func (d *DB) EndWait(ctx context.Context, jobID, buildID string) (int, error) {
+// EndWait notes that the job waits for the build no more, takes the asker that it was off the build if that is in flight,
+// and returns how many builds the job still waits for, and whether that was the build's last asker. A queued job that waits
+// for none is due from then on; its order is unpublished. A wait that was ended before is no error and changes nothing;
+// NOT_FOUND when there is no such job.
+func (d *DB) EndWait(ctx context.Context, jobID, buildID string) (waits int, abandoned bool, err error) {
 	var left int64
-	err := d.update(ctx, func(tx *gorm.DB) error {
+	err = d.update(ctx, func(tx *gorm.DB) error {
+		abandoned = false
 		if err := lockWaits(tx, jobID); err != nil {
 			return err
 		}
@@ -98,16 +100,30 @@ func (d *DB) EndWait(ctx context.Context, jobID, buildID string) (int, error) {
 		if err := tx.Model(&waitRow{}).Where("job_id = ?", jobID).Count(&left).Error; err != nil {
 			return err
 		}
-		if left > 0 || ended.RowsAffected == 0 {
+		if ended.RowsAffected == 0 {
 			return nil
+		}
+		var err error
+		if abandoned, err = takeAsker(tx, buildID); err != nil || left > 0 {
+			return err
 		}
 		now := micros(time.Now())
 		return tx.Model(&jobRow{}).Where("id = ? AND due < ?", jobID, now).Update("due", now).Error
 	})
-	if err != nil {
-		return 0, err
+	return int(left), abandoned, err
+}
+
+// takeAsker takes one asker off a build in flight and reports whether it was the last. A build that is being stopped, or
+// has ended, stays as it is.
+func takeAsker(tx *gorm.DB, buildID string) (last bool, err error) {
+	inFlight := tx.Model(&buildRow{}).Where("id = ? AND status IN ('queued', 'running') AND askers > 0", buildID)
+	taken := inFlight.Update("askers", gorm.Expr("askers - 1"))
+	if taken.Error != nil || taken.RowsAffected == 0 {
+		return false, taken.Error
 	}
-	return int(left), nil
+	var row buildRow
+	err = tx.Select("askers").Where("id = ?", buildID).Take(&row).Error
+	return row.Askers == 0, err
 }
 
 // DropWaits forgets all that the job waits for and returns it. The job must have ended: a queued one would be due. That

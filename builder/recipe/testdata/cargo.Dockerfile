@@ -44,6 +44,10 @@ RUN --mount=type=cache,target=${CARGO_HOME:-/root/.cargo}/registry \
 set -e # Install
 mkdir -p /out/usr/local/bin /out/usr/local/lib
 made=$(find /build -maxdepth 2 -type d -name release)
+[ -n "$made" ] || {
+  echo "Cargo built no release: CARGO_ARGS of this recipe cannot name another profile." >&2
+  exit 1
+}
 find $made -maxdepth 1 -type f -perm -u+x ! -name '*.so' -exec cp {} /out/usr/local/bin/ \;
 cargo metadata --no-deps --format-version 1 >/tmp/metadata
 if grep -q -e '"cdylib"' -e '"staticlib"' /tmp/metadata; then
