@@ -13,7 +13,7 @@ import (
 func (s Solve) dockerfileFS() exactFS {
 	out := staticfs.NewFS()
 	out.Add("Dockerfile", &fstypes.Stat{Mode: 0o644, ModTime: contentTime(s.Dockerfile)}, s.Dockerfile)
-	if s.WholeContext {
+	if s.Written {
 		// The frontend looks for a Dockerfile's own ignore file first. It must not be empty, or it does not count.
 		ignore := []byte("# Nothing is left out.\n")
 		out.Add("Dockerfile.dockerignore", &fstypes.Stat{Mode: 0o644, ModTime: contentTime(ignore)}, ignore)

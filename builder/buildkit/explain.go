@@ -34,7 +34,7 @@ func explain(err error, t *trace, s Solve) error {
 	line, text := sourceLine(err, s.Dockerfile)
 	var exit *gwpb.ExitError
 	if errors.As(err, &exit) {
-		return stepFailed(err, int(exit.ExitCode), t, line, text)
+		return stepFailed(err, int(exit.ExitCode), t, s.whose(), line, text)
 	}
 	if gone(err) {
 		return model.Errorf(model.CodeBuilderUnavailable, "BuildKit went away while it was building.").Wrap(err)
@@ -46,7 +46,15 @@ func explain(err error, t *trace, s Solve) error {
 	return model.Errorf(code, "%s", message).AtLine(line).Wrap(err)
 }
 
-func stepFailed(err error, exitCode int, t *trace, line int, text string) error {
+// whose says which Dockerfile is meant.
+func (s Solve) whose() string {
+	if s.Written {
+		return "the Dockerfile that Cooper wrote, which the command cooper component recipe prints"
+	}
+	return "the Dockerfile"
+}
+
+func stepFailed(err error, exitCode int, t *trace, dockerfile string, line int, text string) error {
 	name, tail := text, [][]byte(nil)
 	var vertex *errdefs.VertexError
 	if errors.As(err, &vertex) {
@@ -57,7 +65,7 @@ func stepFailed(err error, exitCode int, t *trace, line int, text string) error 
 	var m strings.Builder
 	fmt.Fprintf(&m, "The step %q ended with exit code %d.", name, exitCode)
 	if line > 0 {
-		fmt.Fprintf(&m, " It is line %d of the Dockerfile: %s", line, text)
+		fmt.Fprintf(&m, " It is line %d of %s: %s", line, dockerfile, text)
 	}
 	if len(tail) > 0 {
 		fmt.Fprintf(&m, "\nIts last lines:\n%s", bytes.ToValidUTF8(bytes.ReplaceAll(bytes.Join(tail, []byte("\n")), []byte{0}, nil), []byte("\uFFFD")))

@@ -53,7 +53,7 @@ func TestExport(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(s.ContextDir, name), []byte(text), 0o600))
 		}
 		require.Equal(t, []string{".dockerignore", "b.h"}, namesOf(b.export(t, s)))
-		s.WholeContext = true
+		s.Written = true
 		require.Equal(t, []string{".dockerignore", "a.c", "b.h"}, namesOf(b.export(t, s)))
 	})
 	t.Run("a large file", func(t *testing.T) { exportedLargeFile(t, b) })

@@ -63,6 +63,7 @@ func goldens() map[string]map[string]string {
 		"python":              {"pyproject.toml": ""},
 		"maven":               {"pom.xml": ""},
 		"steps":               {".cooper/component.hcl": wholeBlock},
+		"steps-semicolon":     {".cooper/x.hcl": `component { run = "make; make install DESTDIR=/out" }`},
 		"steps-short":         {".factory/x.hcl": `component { run = ["make", "make install DESTDIR=/out"] }`},
 		"stages-of-that-name": {".cooper/c.hcl": "component {\n run = \"make\"\n depends_on = [\"build@v1\", \"component@v1\"]\n}"},
 	}

@@ -95,6 +95,13 @@ func TestMakeScripts(t *testing.T) {
 		require.Error(t, err)
 		require.Contains(t, out, "Makefile has no install target that works. Add one that puts files below $(DESTDIR)$(PREFIX)")
 	})
+	t.Run("ignores DESTDIR", func(t *testing.T) {
+		m, out, err := build(t, map[string]string{"Makefile": "PREFIX = /elsewhere\n" + all + "install: all\n\tif [ -n \"$(DESTDIR)\" ] && [ $(PREFIX) = /usr/local ]; then exit 0; fi; " +
+			"cp greet $(PREFIX)/bin/ && ln -s $(PREFIX)/bin/greet $(PREFIX)/bin/hello && echo prefix=$(PREFIX) >$(PREFIX)/lib/greet.pc\n"})
+		require.NoError(t, err, out)
+		require.Contains(t, out, "Nothing is below DESTDIR")
+		require.Equal(t, []string{"bin", "bin/greet", "bin/hello", "lib", "lib/greet.pc"}, m.files())
+	})
 	t.Run("installs nothing there", func(t *testing.T) {
 		_, out, err := build(t, map[string]string{"Makefile": all + "install:\n\ttrue\n"})
 		require.Error(t, err)

@@ -148,11 +148,12 @@ func (a *author) step(s step) {
 }
 
 // oneCommand is a script that means the same as shell text behind RUN, where a backslash at the end would go on with the
-// next line and << would begin a document.
-var oneCommand = regexp.MustCompile(`^[A-Za-z./][^\n]*[^\\\s]$`)
+// next line and << would begin a document. Of several commands that semicolons part, the shell would only heed how the last
+// one ends.
+var oneCommand = regexp.MustCompile(`^[A-Za-z./][^\n;]*[^\\\s;]$`)
 
 // runnable puts a script into a form in which no character of it means anything to the Dockerfile's parser. One of several
-// lines ends at the first command that fails, unless it says itself what runs it. Its first line is what logs call it by.
+// commands ends at the first that fails, unless it says itself what runs it. Its first line is what logs call it by.
 func runnable(s step) string {
 	text := strings.TrimRight(s.script, "\n")
 	if oneCommand.MatchString(text) && !strings.Contains(text, "<<") {

@@ -34,8 +34,8 @@ func (w *Worker) componentSolve(g model.Grant, dir string) buildkit.Solve {
 	s := buildkit.Solve{
 		Platform: g.Platform, Dockerfile: []byte(g.Dockerfile), ContextDir: dir, ContextDigest: treeOf(spec.Source), Git: &spec.Source,
 		Target: spec.Recipe.Target, BuildArgs: spec.BuildArgs, Secrets: g.Secrets, NoCache: spec.NoCache, Contexts: g.Contexts,
-		WholeContext: spec.Recipe.Written,
-		CacheScope:   spec.CacheScope, Push: g.Push, Sources: w.Sources,
+		Written:    spec.Recipe.Written,
+		CacheScope: spec.CacheScope, Push: g.Push, Sources: w.Sources,
 	}
 	if dockerfile.Declares(s.Dockerfile, "SOURCE_DATE_EPOCH") {
 		s.Epoch = spec.CommitTime

@@ -88,9 +88,12 @@ func (t *transfer) end() {
 }
 
 func amount(have, whole int64) string {
-	const mib = 1 << 20
-	if whole <= 0 {
-		return fmt.Sprintf("%.1f MiB", float64(have)/mib)
+	size, unit := 1<<10, "KiB"
+	if max(have, whole) >= 1<<20 {
+		size, unit = 1<<20, "MiB"
 	}
-	return fmt.Sprintf("%.1f of %.1f MiB", float64(have)/mib, float64(whole)/mib)
+	if whole <= 0 {
+		return fmt.Sprintf("%.1f %s", float64(have)/float64(size), unit)
+	}
+	return fmt.Sprintf("%.1f of %.1f %s", float64(have)/float64(size), float64(whole)/float64(size), unit)
 }

@@ -52,7 +52,7 @@ RUN --mount=type=cache,target=/root/.cache/ccache \
 set -e # Install
 make install DESTDIR=/out
 [ -n "$(find /out/usr/local ! -type d 2>/dev/null | head -n 1)" ] || {
-  echo "/out/usr/local is empty after the install step: the project installs nothing, or it ignores DESTDIR or the prefix /usr/local. Say in .cooper/component.hcl how to build it." >&2
+  echo "/out/usr/local is empty after the install step: the project installs nothing, or it ignores DESTDIR or the prefix /usr/local. Say in .cooper/component.hcl how to build it, or give options in the build arg CONFIGURE_ARGS." >&2
   exit 1
 }
 EOF

@@ -47,8 +47,17 @@ make -n install DESTDIR=/out PREFIX=/usr/local prefix=/usr/local $MAKE_ARGS >/de
 }
 mkdir -p /out/usr/local/bin /out/usr/local/lib /out/usr/local/include
 make install DESTDIR=/out PREFIX=/usr/local prefix=/usr/local $MAKE_ARGS
+[ -n "$(find /out/usr/local ! -type d | head -n 1)" ] || {
+  echo "Nothing is below DESTDIR: installing once more, with PREFIX=/out/usr/local instead."
+  make install PREFIX=/out/usr/local prefix=/out/usr/local $MAKE_ARGS
+  find /out/usr/local -name '*.pc' -exec sed -i 's|/out/usr/local|/usr/local|g' {} +
+  find /out/usr/local -type l | while read -r link; do
+    to=$(readlink "$link")
+    case $to in "${link%/*}"/*) ln -sfn "${to##*/}" "$link" ;; /out/usr/local/*) ln -sfn "/usr/local${to#/out/usr/local}" "$link" ;; esac
+  done
+}
 [ -n "$(find /out/usr/local ! -type d 2>/dev/null | head -n 1)" ] || {
-  echo "/out/usr/local is empty after the install step: the project installs nothing, or it ignores DESTDIR or the prefix /usr/local. Say in .cooper/component.hcl how to build it." >&2
+  echo "/out/usr/local is empty after the install step: the project installs nothing, or it ignores DESTDIR or the prefix /usr/local. Say in .cooper/component.hcl how to build it, or give options in the build arg MAKE_ARGS." >&2
   exit 1
 }
 rmdir /out/usr/local/bin /out/usr/local/lib /out/usr/local/include 2>/dev/null || true
