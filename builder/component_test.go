@@ -245,14 +245,22 @@ func TestAnUnknownDependencyIsInvalid(t *testing.T) {
 	require.Equal(t, "tag", model.AsError(err).Field)
 }
 
+// postZlibForTwo has a component built for two platforms.
+func (p *parts) postZlibForTwo(t *testing.T) model.Submission {
+	t.Helper()
+	p.hosts.tag(zlibURL, "v1", "z1")
+	posted, err := p.SubmitComponent(t.Context(), model.ComponentRequest{
+		Component: "zlib", Tag: "v1", URL: zlibURL, Architectures: []string{"amd64", "arm64"},
+	})
+	require.NoError(t, err)
+	return posted
+}
+
 // What somebody else has built for several platforms serves who needs one of them, as soon as that one is there.
 func TestOnePlatformOfABuildOfSeveral(t *testing.T) {
 	p := newComponentParts()
-	p.hosts.tag(zlibURL, "v1", "z1")
+	posted := p.postZlibForTwo(t)
 	p.hosts.tag(pngURL, "v2", "p2", model.ComponentRef{Name: "zlib", Tag: "v1", URL: zlibURL})
-	both := model.ComponentRequest{Component: "zlib", Tag: "v1", URL: zlibURL, Architectures: []string{"amd64", "arm64"}}
-	posted, err := p.SubmitComponent(t.Context(), both)
-	require.NoError(t, err)
 	zlib := posted.Build.ID
 	got, err := p.Component(t.Context(), ask(nil))
 	require.NoError(t, err)
@@ -286,11 +294,8 @@ func TestOnePlatformOfABuildOfSeveral(t *testing.T) {
 
 func TestOnePlatformOfABuildOfSeveralThatFails(t *testing.T) {
 	p := newComponentParts()
-	p.hosts.tag(zlibURL, "v1", "z1")
+	posted := p.postZlibForTwo(t)
 	p.hosts.tag(pngURL, "v2", "p2", model.ComponentRef{Name: "zlib", Tag: "v1", URL: zlibURL})
-	both := model.ComponentRequest{Component: "zlib", Tag: "v1", URL: zlibURL, Architectures: []string{"amd64", "arm64"}}
-	posted, err := p.SubmitComponent(t.Context(), both)
-	require.NoError(t, err)
 	png, err := p.Component(t.Context(), ask(func(q *model.ComponentQuery) { q.Component, q.Tag, q.URL = "png", "v2", pngURL }))
 	require.NoError(t, err)
 	p.failNow(t, posted.Build.ID, model.CodeStepFailed, arm)
@@ -335,10 +340,7 @@ func TestADependencyThatIsStoppedMeanwhileIsBuiltAnew(t *testing.T) {
 // Bytes that were lost are made again, also while another platform of the build that made them is still being built.
 func TestLostBytesOfAPlatformAreMadeAgain(t *testing.T) {
 	p := newComponentParts()
-	p.hosts.tag(zlibURL, "v1", "z1")
-	both := model.ComponentRequest{Component: "zlib", Tag: "v1", URL: zlibURL, Architectures: []string{"amd64", "arm64"}}
-	posted, err := p.SubmitComponent(t.Context(), both)
-	require.NoError(t, err)
+	posted := p.postZlibForTwo(t)
 	p.succeedNow(t, posted.Build.ID, arm)
 	job, _ := posted.Build.JobFor(arm)
 	p.tarballs.gone["sha256:of-"+job.ID] = true

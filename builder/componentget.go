@@ -168,10 +168,11 @@ func (s *Service) rememberedFailure(ctx context.Context, n *planned) (*model.Bui
 	if err != nil {
 		return nil, err
 	}
-	b = asOf(b, n.id.platform)
-	if j, _ := b.JobFor(n.id.platform); j.Status != model.StatusFailed || b.Error == nil || !lasting(b.Error.Code) {
+	j, _ := b.JobFor(n.id.platform)
+	if j.Status != model.StatusFailed || j.Error == nil || !lasting(j.Error.Code) {
 		return nil, nil //nolint:nilnil // not one to remember
 	}
+	b.Error = j.Error // the build's may be another platform's, or not there yet
 	return &b, nil
 }
 
@@ -191,21 +192,15 @@ func (s *Service) Made(ctx context.Context, buildID, platform string) (model.Com
 	case model.CodeOf(err) != model.CodeNotFound:
 		return state, err
 	case b.Ended(platform):
-		b = asOf(b, platform)
+		if j, _ := b.JobFor(platform); j.Error != nil {
+			b.Error = j.Error // the build's may be another platform's, or not there yet
+		}
 		state.Failed = &b
 		state.Log = s.tailOf(ctx, &b, platform)
 	default:
 		state.Build = &b
 	}
 	return state, nil
-}
-
-// asOf is a build whose error is the platform's: the build's may be another's, or not there yet.
-func asOf(b model.Build, platform string) model.Build {
-	if j, _ := b.JobFor(platform); j.Error != nil {
-		b.Error = j.Error
-	}
-	return b
 }
 
 // Components returns a page of components, newest first.

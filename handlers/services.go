@@ -73,7 +73,8 @@ type Components interface {
 // Tarballs hands out the bytes of components. All methods are safe for concurrent use.
 type Tarballs interface {
 	// Open readies a tarball in a format, deriving it the first time. The caller closes the download's file, if it has
-	// one; of a URL, browsers and curl -J save the bytes as fileName. ARTIFACT_CORRUPT when the bytes are not what they were; NOT_FOUND when they are gone.
+	// one; of a URL, browsers and curl -J save the bytes as fileName. ARTIFACT_CORRUPT when the bytes are not what they
+	// were; NOT_FOUND when they are gone.
 	Open(ctx context.Context, t model.Tarball, f model.Format, fileName string) (model.Download, error)
 	// TreesHere returns nil where Tree can give paths, and PATH_NOT_AVAILABLE when the store is not on this disk. It looks
 	// at no tarball.

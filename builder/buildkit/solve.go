@@ -42,7 +42,7 @@ type Solve struct {
 	Platform      string
 	Dockerfile    []byte
 	ContextDir    string        // unpacked build context; empty means an empty one
-	Written       bool          // Dockerfile was made for a recipe: a .dockerignore in ContextDir does not count
+	Written       bool          // Dockerfile was made for a recipe: errors say so, and a .dockerignore in ContextDir does not count
 	ContextDigest string        // names the context's bytes, so that equal ones are sent to the daemon once
 	Git           *model.Source // where ContextDir came from, for the provenance; nil when it was uploaded
 	Target        string

@@ -82,6 +82,7 @@ func makeWork(p project) work {
 	)
 }
 
+// otherPrefix is what follows an install step that may have ignored DESTDIR.
 const otherPrefix = `
 [ -n "$(find ` + installed + ` ! -type d | head -n 1)" ] || {
   echo "Nothing is below DESTDIR: installing once more, with PREFIX=` + installed + ` instead."

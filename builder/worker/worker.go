@@ -69,7 +69,7 @@ type Git interface {
 // Tarballs keeps what components' builds make.
 type Tarballs interface {
 	// Pack reads a tar to its end, keeps it in its canonical form, every file with the time mtime, and returns it once it
-	// is durable, with how many device nodes and pipes it left out. COMPONENT_EMPTY, COMPONENT_TOO_LARGE, COMPONENT_ENTRY_TYPE or STORAGE_FULL when it cannot be kept; an
-	// error of tar comes back wrapped. It stops when ctx ends.
+	// is durable, with how many device nodes and pipes it left out. COMPONENT_EMPTY, COMPONENT_TOO_LARGE,
+	// COMPONENT_ENTRY_TYPE or STORAGE_FULL when it cannot be kept; an error of tar comes back wrapped. It stops when ctx ends.
 	Pack(ctx context.Context, tar io.Reader, mtime time.Time) (t model.Tarball, skipped int, err error)
 }

@@ -268,11 +268,12 @@ func (s *server) openAPI(context.Context) error {
 	return nil
 }
 
-// mostFetches is for how many fetches at once a quarter of the machine's memory is enough.
+// mostFetches is for how many fetches at once a quarter of the machine's memory is enough, and 4 on a small one: fewer would
+// have all of a team's builds wait for each other at one git host.
 func mostFetches() int {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return 0 // the default
 	}
-	return int(max(2, min(16, info.Totalram*uint64(info.Unit)/4/source.FetchMemory)))
+	return int(max(4, min(16, info.Totalram*uint64(info.Unit)/4/source.FetchMemory)))
 }
